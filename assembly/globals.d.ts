@@ -1,0 +1,12 @@
+// Build constants: asconfig.json gives each target its values.
+
+/** Channels a module holds at once. */
+declare const AMP_CHANNELS: i32;
+/** Senders whose windows a module holds at once, over all channels. */
+declare const AMP_SENDERS: i32;
+/** 1 when the module carries Xoodyak beside Ascon, else 0. */
+declare const AMP_XOODYAK: i32;
+/** 1 in the module of the key server and the client library, 0 on devices. */
+declare const AMP_HOST: i32;
+/** 1 in the module that exports permutations and modes to the known-answer tests, else 0. */
+declare const AMP_KAT: i32;

@@ -1,0 +1,285 @@
+// Compiles assembly/ to the modules of asconfig.json, checks them and writes
+// build/. It does nothing when neither the inputs nor the outputs have changed.
+//
+//   node scripts/build.ts [--quiet] [--force] [target...]
+
+import { createHash } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+interface Target {
+  name: string;
+  entry: string;
+}
+
+/** What build/sizes.json says of one module; every number is in bytes unless it says otherwise. */
+interface Sizes {
+  wasmBytes: number;
+  codeBytes: number;
+  dataBytes: number;
+  memoryPages: number;
+  functions: number;
+  exports: number;
+  sha256: string;
+}
+
+interface Stamp {
+  inputs: string;
+  outputs: Record<string, string>;
+}
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+const BUILD = join(ROOT, "build");
+const STAMP = join(BUILD, "stamp.json");
+const SIZES = join(BUILD, "sizes.json");
+
+const TARGETS: Target[] = [
+  { name: "device", entry: "assembly/index.ts" },
+  { name: "device-ascon", entry: "assembly/index.ts" },
+  { name: "host", entry: "assembly/index.ts" },
+  { name: "kat", entry: "assembly/kat.ts" },
+];
+
+/** Named in a variable: the compiler's own types would redeclare our globals. */
+const COMPILER: string = "assemblyscript/asc";
+
+const SECTION = { function: 3, memory: 5, start: 8, code: 10, data: 11 };
+
+interface Compiler {
+  createMemoryStream(): { toString(): string };
+  main(
+    args: string[],
+    options: {
+      stderr: { toString(): string };
+      readFile(name: string, base: string): string | null;
+      writeFile(name: string, contents: Uint8Array | string): void;
+    },
+  ): Promise<{ error: Error | null }>;
+}
+
+class BuildError extends Error {
+  readonly code: string;
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+const sha256 = (bytes: Uint8Array | string): string => createHash("sha256").update(bytes).digest("hex");
+const outFile = (target: Target): string => join(BUILD, `ampoule-${target.name}.wasm`);
+
+function sources(dir: string): string[] {
+  try {
+    return readdirSync(join(ROOT, dir), { recursive: true, encoding: "utf8" })
+      .map((name) => join(dir, name))
+      .filter((path) => path.endsWith(".ts") && !path.includes("__tests__"))
+      .sort();
+  } catch {
+    return [];
+  }
+}
+
+function hashInputs(): string {
+  const paths = [...sources("assembly"), "asconfig.json", "scripts/build.ts", compilerManifest()];
+  const lines = paths.map((path) => `${path} ${sha256(readFileSync(join(ROOT, path)))}`);
+  return sha256(lines.join("\n"));
+}
+
+function compilerManifest(): string {
+  const path = join("node_modules", "assemblyscript", "package.json");
+  if (readOrUndefined(join(ROOT, path)) === undefined) {
+    throw new BuildError("NO_COMPILER", "assemblyscript is not installed; run npm ci first");
+  }
+  return path;
+}
+
+function readOrUndefined(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+function readJson<T>(path: string, otherwise: T): T {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as T;
+  } catch {
+    return otherwise;
+  }
+}
+
+/** A reader never sees half a file, and two builds at once cannot mix in one. */
+function replaceFile(path: string, bytes: Uint8Array | string): void {
+  const part = `${path}.${process.pid}.part`;
+  writeFileSync(part, bytes);
+  renameSync(part, path);
+}
+
+function isCurrent(target: Target, stamp: Stamp, inputs: string): boolean {
+  const wasm = readOrUndefined(outFile(target));
+  return stamp.inputs === inputs && wasm !== undefined && stamp.outputs[target.name] === sha256(wasm);
+}
+
+async function compile(target: Target): Promise<{ wasm: Uint8Array<ArrayBuffer>; wat: string }> {
+  if (readOrUndefined(join(ROOT, target.entry)) === undefined) {
+    throw new BuildError("NO_SOURCE", `${target.name}: ${target.entry} is missing`);
+  }
+  const asc = (await import(COMPILER)) as Compiler;
+  const files = new Map<string, Uint8Array | string>();
+  const stderr = asc.createMemoryStream();
+  const { error } = await asc.main(
+    [
+      target.entry,
+      "--config",
+      "asconfig.json",
+      "--target",
+      target.name,
+      "--textFile",
+      "module.wat",
+      "--noColors",
+    ],
+    {
+      stderr,
+      readFile: (name, base) => readOrUndefined(resolve(base, name))?.toString("utf8") ?? null,
+      writeFile: (name, contents) => void files.set(name, contents),
+    },
+  );
+  const messages = stderr.toString().trim();
+  if (error !== null) throw new BuildError("COMPILE_FAILED", `${target.name}: ${messages || error.message}`);
+  if (messages !== "") console.error(messages);
+  const wasm = files.get(relative(ROOT, outFile(target)));
+  const wat = files.get("module.wat");
+  if (!(wasm instanceof Uint8Array) || typeof wat !== "string") {
+    throw new BuildError("COMPILE_FAILED", `${target.name}: the compiler wrote no module`);
+  }
+  return { wasm: new Uint8Array(wasm), wat };
+}
+
+/** A device runs the module in interpreters and as C: nothing to link, nothing before the first call, no FPU. */
+function check(target: Target, wasm: Uint8Array<ArrayBuffer>, wat: string): void {
+  const imports = WebAssembly.Module.imports(new WebAssembly.Module(wasm));
+  if (imports.length > 0) {
+    const names = imports.map((entry) => `${entry.module}.${entry.name}`).join(", ");
+    throw new BuildError("HAS_IMPORTS", `${target.name}: the module imports ${names}`);
+  }
+  if (sections(wasm).has(SECTION.start)) {
+    throw new BuildError(
+      "HAS_START",
+      `${target.name}: the module has a start section; make globals constant`,
+    );
+  }
+  const float = wat.split("\n").find((line) => /\bf(32|64)\b/.test(withoutNames(line)));
+  if (float !== undefined) {
+    throw new BuildError("HAS_FLOAT", `${target.name}: the module uses floating point: ${float.trim()}`);
+  }
+}
+
+function withoutNames(line: string): string {
+  return line.replace(/"[^"]*"/g, '""').replace(/\$[^\s()]+/g, "$");
+}
+
+/** Maps a section's id to its body; custom sections are left out. */
+function sections(wasm: Uint8Array): Map<number, Uint8Array> {
+  const found = new Map<number, Uint8Array>();
+  for (let at = 8; at < wasm.length; ) {
+    const id = wasm[at] as number;
+    const size = readLeb(wasm, at + 1);
+    if (id !== 0) found.set(id, wasm.subarray(size.end, size.end + size.value));
+    at = size.end + size.value;
+  }
+  return found;
+}
+
+function readLeb(bytes: Uint8Array, start: number): { value: number; end: number } {
+  let value = 0;
+  let at = start;
+  for (let shift = 0; ; shift += 7) {
+    const byte = bytes[at++] ?? 0;
+    value |= (byte & 0x7f) << shift;
+    if (byte < 0x80) return { value, end: at };
+  }
+}
+
+function measure(wasm: Uint8Array<ArrayBuffer>): Sizes {
+  const found = sections(wasm);
+  const memory = found.get(SECTION.memory);
+  const functions = found.get(SECTION.function);
+  return {
+    wasmBytes: wasm.length,
+    codeBytes: found.get(SECTION.code)?.length ?? 0,
+    dataBytes: found.get(SECTION.data)?.length ?? 0,
+    memoryPages: memory === undefined ? 0 : readLeb(memory, 2).value,
+    functions: functions === undefined ? 0 : readLeb(functions, 0).value,
+    exports: WebAssembly.Module.exports(new WebAssembly.Module(wasm)).length,
+    sha256: sha256(wasm),
+  };
+}
+
+/** A build of some targets keeps what it knows of the others, as long as they still match. */
+function record(inputs: string, built: Map<string, Sizes>): void {
+  const old = readJson<Stamp>(STAMP, { inputs: "", outputs: {} });
+  const oldSizes = readJson<Record<string, Sizes>>(SIZES, {});
+  const outputs: Record<string, string> = {};
+  const sizes: Record<string, Sizes> = {};
+  for (const target of TARGETS) {
+    const known =
+      built.get(target.name) ?? (isCurrent(target, old, inputs) ? oldSizes[target.name] : undefined);
+    if (known === undefined) continue;
+    outputs[target.name] = known.sha256;
+    sizes[target.name] = known;
+  }
+  replaceFile(SIZES, `${JSON.stringify(sizes, null, 2)}\n`);
+  replaceFile(STAMP, `${JSON.stringify({ inputs, outputs } satisfies Stamp, null, 2)}\n`);
+}
+
+function selectTargets(names: string[]): Target[] {
+  for (const name of names) {
+    if (!TARGETS.some((target) => target.name === name)) {
+      const known = TARGETS.map((target) => target.name).join(", ");
+      throw new BuildError("BAD_TARGET", `no target ${name}; there are ${known}`);
+    }
+  }
+  return names.length === 0 ? TARGETS : TARGETS.filter((target) => names.includes(target.name));
+}
+
+async function build(names: string[], options: { quiet: boolean; force: boolean }): Promise<void> {
+  const selected = selectTargets(names);
+  const inputs = hashInputs();
+  const stamp = readJson<Stamp>(STAMP, { inputs: "", outputs: {} });
+  const stale = selected.filter((target) => options.force || !isCurrent(target, stamp, inputs));
+  const say = (line: string): void => {
+    if (!options.quiet) console.log(line);
+  };
+  if (stale.length === 0) return say("build: nothing to do");
+
+  mkdirSync(BUILD, { recursive: true });
+  const built = new Map<string, Sizes>();
+  try {
+    for (const target of stale) {
+      const { wasm, wat } = await compile(target);
+      check(target, wasm, wat);
+      const sizes = measure(wasm);
+      replaceFile(outFile(target), wasm);
+      built.set(target.name, sizes);
+      say(`build: ampoule-${target.name}.wasm ${sizes.wasmBytes} bytes, ${sizes.memoryPages} pages`);
+    }
+  } finally {
+    record(inputs, built);
+  }
+}
+
+try {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { quiet: { type: "boolean", default: false }, force: { type: "boolean", default: false } },
+  });
+  process.chdir(ROOT);
+  await build(positionals, values);
+} catch (error) {
+  const code = error instanceof BuildError ? ` ${error.code}` : "";
+  console.error(`build: error${code}: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}

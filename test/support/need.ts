@@ -1,0 +1,47 @@
+// A test names what it needs from the machine. Where it is absent the test is
+// skipped by name; under CI the file fails instead, so nothing goes unnoticed.
+
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
+
+/** Debian package of each command, where the two names differ. */
+const PACKAGES: Record<string, string> = {
+  "arm-none-eabi-gcc": "gcc-arm-none-eabi",
+  "qemu-system-arm": "qemu-system-arm",
+  "qemu-system-riscv32": "qemu-system-misc",
+  "rabbitmq-server": "rabbitmq-server",
+  wasm2c: "wabt",
+};
+
+/** Servers live there, and an ordinary user's PATH often leaves it out. */
+const SERVER_DIRS = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/** Returns the path of an installed command, or undefined. */
+export function findCommand(name: string): string | undefined {
+  const dirs = [...(process.env.PATH ?? "").split(delimiter), ...SERVER_DIRS];
+  return dirs.map((dir) => join(dir, name)).find(isExecutable);
+}
+
+/**
+ * Returns test options that skip the test where a command is absent.
+ *
+ *     test("mosquitto: keeps a session", need("mosquitto"), async () => { ... });
+ *
+ * Throws instead when CI is "true".
+ */
+export function need(...names: string[]): { skip: string | false } {
+  const absent = names.filter((name) => findCommand(name) === undefined);
+  if (absent.length === 0) return { skip: false };
+  const reason = absent.map((name) => `needs ${name} (Debian package ${PACKAGES[name] ?? name})`).join(", ");
+  if (process.env.CI === "true") throw new Error(`may not be skipped under CI: ${reason}`);
+  return { skip: reason };
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
