@@ -1,0 +1,24 @@
+// One engine runs one of the shipped modules. V8 is `wasm.ts`; another runtime implements the same.
+
+export type Build = "device" | "device-ascon" | "host";
+
+/** An instance of the module: exported functions take and return i32 only. */
+export interface Instance {
+  /** Calls an export by name. Throws CoreTrapError if the engine traps. */
+  readonly calls: Record<string, (...args: number[]) => number>;
+  /** The whole linear memory. It never grows: the view stays valid. */
+  readonly memory: Uint8Array;
+}
+
+export interface Engine {
+  readonly name: string;
+  instantiate(build: Build): Instance;
+}
+
+/** The engine trapped: the instance must not be used again. */
+export class CoreTrapError extends Error {
+  constructor(cause: unknown) {
+    super("the core stopped (trap)", { cause });
+    this.name = "CoreTrapError";
+  }
+}
