@@ -1,0 +1,43 @@
+/*
+ * Bytes: wiping and comparing them, and the loads whose results may decide
+ * something.
+ *
+ * Whatever is in linear memory counts as secret unless it was read by pub8,
+ * pub16 or pub32; the static checker of the build takes exactly these three
+ * for public.
+ */
+
+/** Makes len bytes at ptr zero. Any alignment; len may be 0. */
+export function wipe(ptr: usize, len: i32): void {
+  memory.fill(ptr, 0, len);
+}
+
+/** Returns the public byte at ptr. */
+export function pub8(ptr: usize): i32 {
+  return load<u8>(ptr);
+}
+
+/** Returns the public u16 at ptr, any alignment. */
+export function pub16(ptr: usize): i32 {
+  return load<u16>(ptr);
+}
+
+/** Returns the public u32 at ptr, any alignment. */
+export function pub32(ptr: usize): i32 {
+  return load<u32>(ptr);
+}
+
+/**
+ * Compares public bytes. Never for tags: it stops at the first difference.
+ *
+ * @param aPtr in, len bytes, any alignment
+ * @param bPtr in, len bytes, any alignment; may overlap
+ * @param len 0 or more
+ * @returns 1 if all bytes agree, else 0
+ */
+export function equalPublic(aPtr: usize, bPtr: usize, len: i32): i32 {
+  for (let i = 0; i < len; ++i) {
+    if (pub8(aPtr + i) != pub8(bPtr + i)) return 0;
+  }
+  return 1;
+}
