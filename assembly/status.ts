@@ -1,0 +1,49 @@
+/*
+ * Statuses of SPEC section 14. Zero is the only success; 1 to 3 ask the host for
+ * something; all others are refusals.
+ */
+export const OK: i32 = 0;
+export const MORE: i32 = 1;
+export const STORE_MARK: i32 = 2;
+export const STORE_BLOB: i32 = 3;
+
+export const BAD_TAG: i32 = 16;
+export const BAD_LENGTH: i32 = 17;
+export const BAD_FORM: i32 = 18;
+export const NO_CHANNEL: i32 = 19;
+export const UNKNOWN_EPOCH: i32 = 20;
+export const NO_LEASE: i32 = 21;
+export const REFLECTED: i32 = 22;
+export const NO_ROOM: i32 = 23;
+export const REPLAYED: i32 = 24;
+export const CLOSED: i32 = 25;
+export const BUSY: i32 = 26;
+export const BAD_PADDING: i32 = 27;
+export const BAD_PART: i32 = 28;
+export const BAD_ORDER: i32 = 29;
+export const NOT_YET: i32 = 30;
+export const EXPIRED: i32 = 31;
+export const EXHAUSTED: i32 = 32;
+export const NO_STORED_MODE: i32 = 33;
+export const BAD_BEACON: i32 = 34;
+export const OLD_BEACON: i32 = 35;
+export const FAR_BEACON: i32 = 36;
+export const OLD_REVISION: i32 = 37;
+export const BAD_COMMAND: i32 = 38;
+export const CHANNEL_FULL: i32 = 39;
+export const LEASE_FULL: i32 = 40;
+export const HELD: i32 = 41;
+export const OLD_GENERATION: i32 = 42;
+export const BAD_CHANGE: i32 = 43;
+export const BAD_NODE: i32 = 44;
+export const BAD_RATCHET: i32 = 45;
+export const BAD_SUITE: i32 = 46;
+export const NO_SESSION: i32 = 47;
+export const BAD_SESSION: i32 = 48;
+export const NO_GRANT: i32 = 49;
+export const BAD_RECORD: i32 = 50;
+export const NO_IDENTITY: i32 = 51;
+export const HOLD: i32 = 52;
+export const PENDING: i32 = 53;
+export const BAD_ARGUMENT: i32 = 54;
+export const SINGLE_ONLY: i32 = 55;
