@@ -7,9 +7,8 @@ import { delimiter, join } from "node:path";
 /** Debian package of each command, where the two names differ. */
 const PACKAGES: Record<string, string> = {
   "arm-none-eabi-gcc": "gcc-arm-none-eabi",
-  "qemu-system-arm": "qemu-system-arm",
+  mosquitto_passwd: "mosquitto",
   "qemu-system-riscv32": "qemu-system-misc",
-  "rabbitmq-server": "rabbitmq-server",
   wasm2c: "wabt",
 };
 
