@@ -82,6 +82,7 @@ function plan(filter: string): Stage[] {
     stages.push({ title: "types, host (tsc)", run: () => command(bin("tsc"), ["--noEmit"]) });
     stages.push({ title: "lint and format, host (biome)", run: () => command(bin("biome"), ["check"]) });
     if (assembly.length > 0) {
+      stages.push({ title: "types, core (tsc)", run: () => command(bin("tsc"), ["-p", "assembly"]) });
       stages.push({
         title: "format, core (prettier)",
         run: () => command(bin("prettier"), ["--check", "assembly"]),
