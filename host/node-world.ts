@@ -131,10 +131,18 @@ function writeSynced(path: string, flags: "wx" | "a", bytes: Uint8Array): void {
   }
 }
 
-/** Creates an empty file with mode 0600 unless it exists: SQLite alone would let others read it. */
+/**
+ * Creates an empty file with mode 0600 unless it exists: SQLite alone would let others read it.
+ *
+ * An existing file must not be opened here: closing it would drop the locks SQLite holds on it.
+ */
 function makeFile(path: string): void {
   makeDirectory(dirname(path));
-  fs.closeSync(fs.openSync(path, "a", FILE_MODE));
+  try {
+    fs.closeSync(fs.openSync(path, "wx", FILE_MODE));
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw error;
+  }
 }
 
 /** Creates what is missing of a directory's path, durably. */
