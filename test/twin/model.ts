@@ -3,7 +3,7 @@
  * around the core: the same seeded cases run over both.
  *
  * Every call returns an Outcome. Whatever the status, no call throws on bad bytes. After a refusal
- * (status 16 and up, HELD apart) the state is what it was before the call [N-3], except the failure
+ * (status 16 and up, HELD and GAP apart) the state is what it was before the call [N-3], except the failure
  * counters (R-13), the derivation credit (R-14) and the beacon pause (B-4).
  *
  * Two statuses ask the caller to write a record and then call `confirm`:
@@ -112,8 +112,8 @@ export interface DeviceModel {
 
   /**
    * The record asked for by the last outcome is stored (true) or could not be (false). true: the outcome
-   * that was waiting. false: BAD_ORDER, and what was waiting has not happened; the number of the mark is
-   * spent. Nothing waiting: BAD_ORDER.
+   * that was waiting. false: OK without text or payloads, and what was waiting has not happened; the
+   * number of the mark is spent. Nothing waiting: BAD_ORDER.
    */
   confirm(stored: boolean): Outcome;
 

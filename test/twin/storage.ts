@@ -1,0 +1,382 @@
+/** SPEC section 12: blobs and marks. */
+
+import {
+  at,
+  type Bytes,
+  concat,
+  equal,
+  getU16,
+  getU32,
+  getU64,
+  hex,
+  isZero,
+  u8,
+  u16,
+  u32,
+  u64,
+  utf8,
+  zeros,
+} from "./bytes.ts";
+import { packParameters, parseParameters } from "./control.ts";
+import type { Node } from "./keytree.ts";
+import {
+  BLOCK_FIRST,
+  type Channel,
+  type Numbers,
+  type Previous,
+  type Row,
+  readable,
+  type State,
+} from "./state.ts";
+import { ASCON_SIV, base, derive, open, seal } from "./suites.ts";
+import { restoreRow } from "./window.ts";
+
+export const MARK_SIZE = 48;
+export const HEADER_SIZE = 16;
+const CHUNK_0_SIZE = 96;
+const CHANNEL_SIZE = 224;
+const ROW_SIZE = 16;
+const ROWS_IN_CHUNK = 16;
+const NODE_SLOTS = 8;
+const TAG_SIZE = 16;
+const BLOB = 1;
+const MARK = 2;
+const MAGIC = utf8("AMPB");
+
+export const OWN = 0;
+export const WILL = 1;
+export const PEER = 2;
+
+export interface Keeper {
+  readonly realm: Bytes;
+  readonly device: Bytes;
+  readonly storageKey: Bytes;
+  readonly layout: 1 | 2;
+}
+
+/** T-1. */
+export function storageKey(realm: Bytes, device: Bytes, key: Bytes): Bytes {
+  const scope = { suite: ASCON_SIV, realm, id: device, generation: 0 };
+  return derive(ASCON_SIV, key, "A1-stor", base(scope, 32), 32);
+}
+
+/** Leaves of the previous generation in a channel chunk. */
+export function keptLeaves(layout: 1 | 2): number {
+  return layout === 1 ? 4 : 15;
+}
+
+export function recordNonce(
+  kind: number,
+  layout: number,
+  chunk: number,
+  sequence: number,
+  number: number,
+): Bytes {
+  return concat(u8(kind), u8(layout), u16(chunk), u32(sequence), u32(number), zeros(4));
+}
+
+export function recordAd(keeper: Keeper, previous: Bytes): Bytes {
+  return concat(keeper.realm, keeper.device, previous);
+}
+
+function packNumbers(numbers: Numbers): Bytes {
+  return concat(u16(numbers.step), zeros(2), u32(numbers.limit));
+}
+
+function packPrevious(previous: Previous | null): Bytes {
+  if (previous === null) return zeros(10);
+  return concat(
+    u16(previous.first),
+    u8(previous.leaves.length),
+    u8(previous.form),
+    u8(previous.size / 8),
+    u8(previous.flags),
+    u16(previous.sender),
+    u16(previous.will),
+  );
+}
+
+/** T-4, 224 + 16n bytes. */
+export function packChannel(channel: Channel, layout: 1 | 2): Bytes {
+  const { nodes } = channel;
+  const leaves = channel.previous?.leaves ?? [];
+  return concat(
+    packParameters(channel),
+    channel.lock,
+    packNumbers(channel.own),
+    packNumbers(channel.willOwn),
+    u16(channel.hold),
+    packPrevious(channel.previous),
+    ...nodes.map((node) => u16(node.h)),
+    zeros(2 * (NODE_SLOTS - nodes.length)),
+    ...nodes.map((node) => node.key),
+    zeros(16 * (NODE_SLOTS - nodes.length)),
+    ...leaves,
+    zeros(16 * (keptLeaves(layout) - leaves.length)),
+  );
+}
+
+function packRow(row: Row, index: number): Bytes {
+  const { generation, step } = row.windows.n1;
+  return concat(
+    u16(index),
+    u16(row.sender),
+    u32(generation),
+    u32(row.bound),
+    u16(step),
+    u8(row.pinned ? 1 : 0),
+    zeros(1),
+  );
+}
+
+/** The rows a blob keeps, in order of channel chunk and sender: those that can still be read, and pinned ones. */
+function packRows(state: State, channels: readonly Channel[]): Bytes[] {
+  return channels.flatMap((channel, index) =>
+    state.rows
+      .filter((row) => row.channel === hex(channel.id))
+      .filter((row) => row.pinned || readable(channel, row.windows.n1))
+      .sort((a, b) => a.sender - b.sender)
+      .map((row) => packRow(row, index)),
+  );
+}
+
+function packIdentityChunk(keeper: Keeper, state: State, channels: number, rows: number): Bytes {
+  return concat(
+    u8(keeper.layout),
+    u8(state.nextKey === null ? 0 : 1),
+    u16(channels),
+    u32(rows),
+    keeper.realm,
+    keeper.device,
+    u64(state.revision),
+    u32(state.version),
+    u8(state.statuses.length),
+    zeros(3),
+    state.key,
+    state.nextKey ?? zeros(16),
+    Uint8Array.from(state.statuses),
+    zeros(16 - state.statuses.length),
+    state.echo,
+  );
+}
+
+/** The texts of all chunks of a blob, T-3 and T-4. */
+export function blobTexts(keeper: Keeper, state: State): Bytes[] {
+  const channels = state.channels.filter((channel) => channel !== null);
+  const rows = packRows(state, channels);
+  const texts = [packIdentityChunk(keeper, state, channels.length, rows.length)];
+  for (const channel of channels) texts.push(packChannel(channel, keeper.layout));
+  for (let i = 0; i < rows.length; i += ROWS_IN_CHUNK)
+    texts.push(concat(...rows.slice(i, i + ROWS_IN_CHUNK)));
+  return texts;
+}
+
+/** What C-6 calls stored, apart from the number of the revision and its ack. */
+export function storedImage(keeper: Keeper, state: State): string {
+  const quiet = { ...state, revision: 0n, statuses: [], echo: zeros(8) };
+  return hex(concat(...blobTexts(keeper, quiet)));
+}
+
+export function sealBlob(keeper: Keeper, state: State, sequence: number): Bytes {
+  const texts = blobTexts(keeper, state);
+  const header = concat(MAGIC, u8(keeper.layout), zeros(1), u16(texts.length), u32(sequence), zeros(4));
+  const chunks: Bytes[] = [];
+  let previous = zeros(TAG_SIZE);
+  texts.forEach((text, i) => {
+    const nonce = recordNonce(BLOB, keeper.layout, i, sequence, 0);
+    const { tag, cipher } = seal(
+      ASCON_SIV,
+      keeper.storageKey,
+      nonce,
+      recordAd(keeper, previous),
+      text,
+      TAG_SIZE,
+    );
+    chunks.push(concat(tag, cipher));
+    previous = tag;
+  });
+  return concat(header, ...chunks);
+}
+
+/** A slot that was never written: no byte, or every byte 0xFF as erased flash reads. */
+export function isBlank(slot: Bytes): boolean {
+  return slot.every((x) => x === 0xff);
+}
+
+function parseNumbers(bytes: Bytes): Numbers | null {
+  if (!isZero(bytes.subarray(2, 4))) return null;
+  const limit = getU32(bytes, 4);
+  return { step: getU16(bytes, 0), counter: limit, limit, block: BLOCK_FIRST };
+}
+
+function parsePrevious(bytes: Bytes, generation: number, leaves: Bytes): Previous | null {
+  const count = at(bytes, 2);
+  if (count === 0) return null;
+  return {
+    first: getU16(bytes, 0),
+    form: at(bytes, 3),
+    size: at(bytes, 4) * 8,
+    flags: at(bytes, 5),
+    sender: getU16(bytes, 6),
+    will: getU16(bytes, 8),
+    generation: generation - 1,
+    leaves: Array.from({ length: count }, (_, i) => leaves.slice(16 * i, 16 * i + 16)),
+  };
+}
+
+function parseNodeSlots(numbers: Bytes, keys: Bytes): Node[] {
+  const slots = Array.from({ length: NODE_SLOTS }, (_, i) => ({
+    h: getU16(numbers, 2 * i),
+    key: keys.slice(16 * i, 16 * i + 16),
+  }));
+  return slots.filter((node) => node.h !== 0);
+}
+
+function parseChannel(text: Bytes): Channel | null {
+  const parameters = parseParameters(text);
+  const own = parseNumbers(text.subarray(52, 60));
+  const willOwn = parseNumbers(text.subarray(60, 68));
+  if (own === null || willOwn === null) return null;
+  return {
+    ...parameters,
+    lock: text.slice(44, 52),
+    own,
+    willOwn,
+    hold: getU16(text, 68),
+    previous: parsePrevious(text.subarray(70, 80), parameters.generation, text.subarray(CHANNEL_SIZE)),
+    nodes: parseNodeSlots(text.subarray(80, 96), text.subarray(96, 224)),
+  };
+}
+
+function parseRow(bytes: Bytes, channels: readonly Channel[]): Row | null {
+  const channel = channels[getU16(bytes, 0)];
+  const pinned = at(bytes, 14);
+  const bound = getU32(bytes, 8);
+  if (channel === undefined || pinned > 1 || at(bytes, 15) !== 0 || bound < 1) return null;
+  return {
+    channel: hex(channel.id),
+    sender: getU16(bytes, 2),
+    windows: restoreRow({ generation: getU32(bytes, 4), step: getU16(bytes, 12) }, bound),
+    bound,
+    pinned: pinned === 1,
+    cached: false,
+  };
+}
+
+/** The texts of a blob whose every chunk verifies, with its sequence; null otherwise. */
+function openTexts(keeper: Keeper, blob: Bytes): { texts: Bytes[]; sequence: number } | null {
+  const header = blob.subarray(0, HEADER_SIZE);
+  const expected = concat(MAGIC, u8(keeper.layout), zeros(1));
+  if (blob.length < HEADER_SIZE || !equal(header.subarray(0, 6), expected)) return null;
+  if (!isZero(header.subarray(12))) return null;
+  const count = getU16(header, 6);
+  const sequence = getU32(header, 8);
+  const texts: Bytes[] = [];
+  let offset = HEADER_SIZE;
+  let previous = zeros(TAG_SIZE);
+  const sizes = [CHUNK_0_SIZE];
+  for (let i = 0; i < sizes.length; i++) {
+    const end = offset + TAG_SIZE + (sizes[i] as number);
+    if (blob.length < end) return null;
+    const tag = blob.slice(offset, offset + TAG_SIZE);
+    const cipher = blob.subarray(offset + TAG_SIZE, end);
+    const nonce = recordNonce(BLOB, keeper.layout, i, sequence, 0);
+    const text = open(ASCON_SIV, keeper.storageKey, nonce, recordAd(keeper, previous), cipher, tag);
+    if (text === null) return null;
+    texts.push(text);
+    previous = tag;
+    offset = end;
+    if (i > 0) continue;
+    for (let c = getU16(text, 2); c > 0; c--) sizes.push(CHANNEL_SIZE + 16 * keptLeaves(keeper.layout));
+    for (let r = getU32(text, 4); r > 0; r -= ROWS_IN_CHUNK)
+      sizes.push(ROW_SIZE * Math.min(r, ROWS_IN_CHUNK));
+    if (sizes.length !== count) return null;
+  }
+  return offset === blob.length ? { texts, sequence } : null;
+}
+
+/** The state that a blob holds, with `slots` channel slots; null when it does not verify. */
+export function openBlob(keeper: Keeper, blob: Bytes, slots: number): State | null {
+  const opened = openTexts(keeper, blob);
+  if (opened === null) return null;
+  const [first = zeros(CHUNK_0_SIZE), ...rest] = opened.texts;
+  const flags = at(first, 1);
+  const count = getU16(first, 2);
+  const statuses = at(first, 36);
+  if (at(first, 0) !== keeper.layout || flags > 1 || count > slots || statuses > 16) return null;
+  if (!equal(first.subarray(8, 24), concat(keeper.realm, keeper.device))) return null;
+  if (!isZero(first.subarray(37, 40))) return null;
+  const channels = rest.slice(0, count).map(parseChannel);
+  const held = channels.filter((channel) => channel !== null);
+  if (held.length !== count) return null;
+  const rowBytes = concat(...rest.slice(count));
+  const rows = Array.from({ length: rowBytes.length / ROW_SIZE }, (_, i) =>
+    parseRow(rowBytes.subarray(ROW_SIZE * i, ROW_SIZE * (i + 1)), held),
+  );
+  const heldRows = rows.filter((row) => row !== null);
+  if (heldRows.length !== rows.length) return null;
+  return {
+    channels: Array.from({ length: slots }, (_, i) => held[i] ?? null),
+    rows: heldRows,
+    joins: [],
+    version: getU32(first, 32),
+    key: first.slice(40, 56),
+    nextKey: flags === 1 ? first.slice(56, 72) : null,
+    revision: getU64(first, 24),
+    statuses: [...first.slice(72, 72 + statuses)],
+    echo: first.slice(88, 96),
+    session: null,
+    sequence: opened.sequence,
+    number: 0,
+    blobDue: false,
+  };
+}
+
+export interface Mark {
+  readonly channel: Bytes;
+  readonly generation: number;
+  readonly bound: number;
+  readonly step: number;
+  readonly sender: number;
+  /** OWN, WILL or PEER. */
+  readonly what: number;
+}
+
+export interface OpenedMark extends Mark {
+  readonly sequence: number;
+  readonly number: number;
+}
+
+/** T-5, the 24 bytes that are sealed. */
+export function markText(mark: Mark): Bytes {
+  const { channel, generation, bound, step, sender, what } = mark;
+  return concat(channel, u32(generation), u32(bound), u16(step), u16(sender), u8(what), zeros(3));
+}
+
+/** T-5, 48 bytes. */
+export function sealMark(keeper: Keeper, mark: Mark, sequence: number, number: number): Bytes {
+  const nonce = recordNonce(MARK, keeper.layout, 0, sequence, number);
+  const ad = recordAd(keeper, zeros(TAG_SIZE));
+  const { tag, cipher } = seal(ASCON_SIV, keeper.storageKey, nonce, ad, markText(mark), TAG_SIZE);
+  return concat(u32(sequence), u32(number), cipher, tag);
+}
+
+export function openMark(keeper: Keeper, record: Bytes): OpenedMark | null {
+  if (record.length !== MARK_SIZE) return null;
+  const sequence = getU32(record, 0);
+  const number = getU32(record, 4);
+  const nonce = recordNonce(MARK, keeper.layout, 0, sequence, number);
+  const ad = recordAd(keeper, zeros(TAG_SIZE));
+  const text = open(ASCON_SIV, keeper.storageKey, nonce, ad, record.subarray(8, 32), record.subarray(32));
+  if (text === null || !isZero(text.subarray(21)) || at(text, 20) > PEER) return null;
+  return {
+    sequence,
+    number,
+    channel: text.slice(0, 8),
+    generation: getU32(text, 8),
+    bound: getU32(text, 12),
+    step: getU16(text, 16),
+    sender: getU16(text, 18),
+    what: at(text, 20),
+  };
+}
