@@ -1,0 +1,160 @@
+// What a client owes its key server at each connection, in this order: read what the broker kept,
+// subscribe to commands and beacons, say hello.
+//
+// The order is brief but matters: a beacon or a command read before queued frames of older steps
+// erases the keys of those frames. A broker does not say when its queue is empty (a SUBACK or a
+// PINGRESP may overtake it), so a quiet moment is waited for. Without a session there is no queue,
+// and the beacons come first: retained values of later steps can be opened only after them.
+
+import type { ISubscriptionMap, MqttClient } from "mqtt";
+import type { Client, Reply } from "../client/client.ts";
+import type { Timer, World } from "../world.ts";
+
+export interface SessionTimes {
+  /** A queue counts as empty when nothing of QoS 1 or 2 came for so long. */
+  quietMs: number;
+  /** Longest wait for that. */
+  drainMs: number;
+  tickMs: number;
+}
+
+export class Session {
+  readonly #mqtt: MqttClient;
+  readonly #client: Client;
+  readonly #world: World;
+  readonly #times: SessionTimes;
+  readonly #onError: (error: Error) => void;
+  readonly #subscribed = new Set<string>();
+  /** Number of the connection: answers of an earlier one are void. */
+  #connection = 0;
+  #isOpen = false;
+  #unsettled = false;
+  #quiet: Timer | null = null;
+  #limit: Timer | null = null;
+  #ticker: Timer | null = null;
+
+  constructor(mqtt: MqttClient, client: Client, times: SessionTimes, onError: (error: Error) => void) {
+    this.#mqtt = mqtt;
+    this.#client = client;
+    this.#world = client.world;
+    this.#times = times;
+    this.#onError = onError;
+  }
+
+  connected(sessionPresent: boolean): void {
+    this.disconnected();
+    this.#tickLater();
+    if (!sessionPresent) {
+      this.#open();
+      return;
+    }
+    this.#limit = this.#world.setTimer(this.#times.drainMs, () => this.#open());
+    this.arrived();
+  }
+
+  /** A payload of QoS 1 or 2 came: the queue may not be empty yet. */
+  arrived(): void {
+    if (this.#limit === null) return;
+    this.#clear(this.#quiet);
+    this.#quiet = this.#world.setTimer(this.#times.quietMs, () => this.#open());
+  }
+
+  disconnected(): void {
+    this.#connection += 1;
+    this.#isOpen = false;
+    this.#subscribed.clear();
+    this.#endDrain();
+    this.#clear(this.#ticker);
+    this.#ticker = null;
+  }
+
+  /** Channels came: their beacons are subscribed. */
+  keysChanged(): void {
+    if (this.#isOpen) this.#subscribe(() => {});
+  }
+
+  /** Sends a hello if refusals ask for one; while the queue is read, the one that follows will do. */
+  answerWants(): void {
+    if (!this.#isOpen) return;
+    this.#guarded(() => {
+      const hello = this.#client.wantedHello();
+      if (hello !== null) this.send(hello);
+    });
+  }
+
+  /** A write failed: the next tick says hello, before which the device tries to store again. */
+  settleStore(): void {
+    this.#unsettled = true;
+  }
+
+  send({ topic, payload }: Reply): void {
+    this.#mqtt.publish(topic, Buffer.from(payload), { qos: 1 }, this.#report);
+  }
+
+  #open(): void {
+    this.#endDrain();
+    this.#subscribe(() => {
+      this.#isOpen = true;
+      this.#guarded(() => this.send(this.#client.hello()));
+      this.keysChanged();
+    });
+  }
+
+  /** `done` is called after the broker's answer, a refusal too, but not if the connection is lost. */
+  #subscribe(done: () => void): void {
+    const topics = this.#client.controlTopics().filter((topic) => !this.#subscribed.has(topic));
+    if (topics.length === 0) {
+      done();
+      return;
+    }
+    for (const topic of topics) this.#subscribed.add(topic);
+    const map = Object.fromEntries(topics.map((topic) => [topic, { qos: 1 }]));
+    const connection = this.#connection;
+    // Without `resubscribe` MQTT.js sends nothing for topics it subscribed once.
+    this.#mqtt.subscribe({ ...map, resubscribe: true } as unknown as ISubscriptionMap, (error) => {
+      if (connection !== this.#connection) return;
+      if (error !== null) this.#onError(error);
+      done();
+    });
+  }
+
+  #tickLater(): void {
+    this.#ticker = this.#world.setTimer(this.#times.tickMs, () => {
+      this.#guarded(() => this.#client.tick());
+      this.#retryStore();
+      this.answerWants();
+      this.#tickLater();
+    });
+  }
+
+  #retryStore(): void {
+    if (!this.#unsettled || !this.#isOpen) return;
+    this.#guarded(() => {
+      this.send(this.#client.hello());
+      this.#unsettled = false;
+    });
+  }
+
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#onError(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #report = (error?: Error): void => {
+    if (error !== undefined && error !== null && this.#mqtt.connected) this.#onError(error);
+  };
+
+  #endDrain(): void {
+    this.#clear(this.#quiet);
+    this.#clear(this.#limit);
+    this.#quiet = null;
+    this.#limit = null;
+  }
+
+  #clear(timer: Timer | null): void {
+    if (timer !== null) this.#world.clearTimer(timer);
+  }
+}
