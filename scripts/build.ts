@@ -38,7 +38,7 @@ const SIZES = join(BUILD, "sizes.json");
 const TARGETS: Target[] = [
   { name: "device", entry: "assembly/index.ts" },
   { name: "device-ascon", entry: "assembly/index.ts" },
-  { name: "host", entry: "assembly/index.ts" },
+  { name: "host", entry: "assembly/host.ts" },
   { name: "kat", entry: "assembly/kat.ts" },
 ];
 

@@ -1,0 +1,270 @@
+/*
+ * The ABI of the core: contracts, no logic. Every parameter and result is an i32.
+ *
+ * Buffers: FRAME (1024 bytes), TOPIC (256 bytes; 1024 in the host build), RECORD (48), OUT (20). They
+ * belong to the host between calls. Nothing else in linear memory does.
+ *
+ * After every refusal: state as before, failure counters and derivation credit apart; no text in any
+ * buffer. Times depend on lengths, public fields and the status, never on keys or text.
+ */
+import { findChannel, channelIn, findRow, freeRow, beginRow } from "./channel";
+import { pub8, pub32, wipe } from "./bytes";
+import * as controls from "./control";
+import * as credits from "./credit";
+import { base, deriveHere } from "./context";
+import { A1_STOR } from "./kdf";
+import {
+  ASK,
+  BOOT_NONCE,
+  CLASS,
+  CLASS_NEITHER,
+  CONTROL_KEY,
+  DEVICE,
+  DIRTY,
+  FRAME,
+  FRAME_MAX,
+  KEY_SIZE,
+  OUT,
+  PAIR_SIZE,
+  REALM,
+  RECORD,
+  ROW_FLAGS,
+  R_PINNED,
+  STATE,
+  STORAGE_KEY,
+  TOPIC,
+  TOPIC_MAX,
+} from "./layout";
+import * as sessions from "./session";
+import * as states from "./state";
+import { BAD_ARGUMENT, NO_CHANNEL, NO_ROOM, OK } from "./status";
+
+/** Address of the frame buffer, FRAME_MAX = 1024 bytes. */
+export function framePtr(): i32 {
+  return FRAME as i32;
+}
+
+/** Address of the topic buffer. */
+export function topicPtr(): i32 {
+  return TOPIC as i32;
+}
+
+/** Size of the topic buffer in bytes. */
+export function topicMax(): i32 {
+  return TOPIC_MAX;
+}
+
+/** Address of the 48-byte mark that STORE_MARK asks to be stored. */
+export function recordPtr(): i32 {
+  return RECORD as i32;
+}
+
+/** Address of the 20 bytes that describe an opened frame: part(1) zero(3) chunkLen(4) generation(4) step(2) counter(2) sender(4). */
+export function outPtr(): i32 {
+  return OUT as i32;
+}
+
+/** Address of the device's own state, followed by nothing of the host's; for inspection by tests. */
+export function statePtr(): i32 {
+  return STATE as i32;
+}
+
+/** Address of the channel in a slot, laid out as SPEC T-4 says; 0 if the slot is empty or out of range. */
+export function channelPtr(slot: i32): i32 {
+  return channelIn(slot) as i32;
+}
+
+/**
+ * Begins a device: everything else is forgotten.
+ *
+ * FRAME holds realm(8) device(8) bootNonce(8) and then K(0)(16), or with stored = 1 the storage key(32).
+ *
+ * @param kind 0 storage, 1 boot nonce, 2 neither
+ * @returns OK or BAD_ARGUMENT. With stored = 1 a blob must be loaded next: there is no control key yet.
+ *
+ * FRAME is zero afterwards. The storage key is then at the end of what init() derived: read it with
+ * storageKey().
+ */
+export function init(kind: i32, stored: i32): i32 {
+  if (<u32>kind > 2 || <u32>stored > 1) return BAD_ARGUMENT;
+  discard();
+  memory.copy(REALM, FRAME, 16);
+  memory.copy(BOOT_NONCE, FRAME + 16, 8);
+  store<u8>(CLASS, kind + 1);
+  states.blank();
+  if (stored) memory.copy(STORAGE_KEY, FRAME + 24, PAIR_SIZE);
+  else {
+    memory.copy(CONTROL_KEY, FRAME + 24, KEY_SIZE);
+    base(0, PAIR_SIZE, DEVICE, 0);
+    deriveHere(0, CONTROL_KEY, A1_STOR, 0, STORAGE_KEY);
+  }
+  wipe(FRAME, 56);
+  return OK;
+}
+
+/** Writes the storage key, 32 bytes, at FRAME: the one secret the host keeps (SPEC I-1). */
+export function storageKey(): i32 {
+  memory.copy(FRAME, STORAGE_KEY, PAIR_SIZE);
+  return OK;
+}
+
+/** See state.ts: begins to load the blob whose header is at FRAME. OK or BAD_RECORD; then init() again. */
+export function loadBegin(): i32 {
+  return states.loadBegin();
+}
+
+/** See state.ts: size of the chunk that loadNext() expects at FRAME, 0 when the blob is complete. */
+export function loadSize(): i32 {
+  return states.loadSize();
+}
+
+/** See state.ts: loads the next chunk. MORE, OK, BAD_RECORD or NO_ROOM; after a refusal init() again. */
+export function loadNext(): i32 {
+  return states.loadNext();
+}
+
+/** See state.ts: takes the mark of 48 bytes at FRAME into account. OK, BAD_RECORD or NO_ROOM. */
+export function loadMark(): i32 {
+  return states.loadMark();
+}
+
+/** See state.ts: ends loading; torn = 1 after a lost write (SPEC T-8). */
+export function loadEnd(torn: i32): i32 {
+  states.loadEnd(torn);
+  return OK;
+}
+
+/** See state.ts: begins a blob; returns the number of chunks. The 16-byte header is at FRAME. */
+export function saveBegin(): i32 {
+  return states.saveBegin();
+}
+
+/** See state.ts: the next chunk at FRAME; returns its length, 0 at the end. */
+export function saveNext(): i32 {
+  return states.saveNext();
+}
+
+/**
+ * The host has stored what STORE_MARK or STORE_BLOB asked for, durably.
+ *
+ * After STORE_MARK of protect(): call protect() again. After STORE_MARK of unprotect(): the payload is
+ * committed. After STORE_BLOB: everything may go on. @returns OK
+ */
+export function stored(): i32 {
+  if (!sessions.markStored()) store<u8>(DIRTY, 0);
+  return OK;
+}
+
+/** Drops a message, payload or mark in progress: what was opened provisionally must not be used. @returns OK */
+export function discard(): i32 {
+  sessions.discard();
+  controls.discardControl();
+  return OK;
+}
+
+/**
+ * Seals one frame of a message in place.
+ *
+ * The chunk lies at FRAME + 7, the topic at TOPIC. All frames of a message are sealed one after another.
+ *
+ * @param slot channel slot
+ * @param what 0 own number, 1 will number
+ * @param index 0..count-1
+ * @param count frames of the message, 1..64
+ * @param chunkLen bytes at FRAME + 7; F - t - 8 in all frames but the last, at most that in the last
+ * @param topicLen bytes at TOPIC
+ * @returns OK: the frame is at FRAME, F bytes. STORE_MARK at index 0: store RECORD, call stored(), then
+ *   protect() again; the chunk is still there. Else refused: NO_CHANNEL, BAD_ARGUMENT, BAD_LENGTH, BAD_ORDER,
+ *   NOT_YET, EXHAUSTED, EXPIRED, NO_LEASE, HOLD, SINGLE_ONLY, NO_GRANT, PENDING, NO_IDENTITY
+ *
+ * SPEC section 7.
+ */
+export function protect(slot: i32, what: i32, index: i32, count: i32, chunkLen: i32, topicLen: i32): i32 {
+  if (!index) controls.discardControl();
+  return sessions.protect(slot, what, index, count, chunkLen, topicLen);
+}
+
+/**
+ * Opens one frame of a payload in place.
+ *
+ * @param slot channel slot
+ * @param frameLen bytes at FRAME
+ * @param topicLen bytes at TOPIC
+ * @param flags 1 first frame of the payload, 2 last one, 4 stored mode
+ * @returns OK on the last frame: the payload is committed, its chunks may be used. STORE_MARK on the last frame:
+ *   store RECORD and call stored(), which commits; or discard(). MORE on others: the chunk is at FRAME + 7,
+ *   provisional. OUT describes the frame. Else refused: all chunks of the payload must be wiped.
+ *
+ * After failure: FRAME[0..frameLen) is zero, unless the status is BAD_ARGUMENT, BAD_ORDER, PENDING or NO_IDENTITY.
+ * SPEC sections 8 and 9.
+ */
+export function unprotect(slot: i32, frameLen: i32, topicLen: i32, flags: i32): i32 {
+  if (flags & sessions.FIRST) controls.discardControl();
+  return sessions.unprotect(slot, frameLen, topicLen, flags);
+}
+
+/**
+ * Takes a beacon of `len` bytes at FRAME.
+ *
+ * @returns OK or STORE_BLOB: the step moved. Else refused: NO_CHANNEL, BAD_BEACON, UNKNOWN_EPOCH, OLD_BEACON,
+ *   FAR_BEACON, BUSY. SPEC section 5.
+ */
+export function beacon(slot: i32, len: i32): i32 {
+  discard();
+  return sessions.beacon(slot, len);
+}
+
+/**
+ * Takes one frame of a control payload at FRAME, twice: all frames with pass = 1, then all again with pass = 2.
+ *
+ * @param index 0..count-1
+ * @param count frames of the payload, 1..16
+ * @returns MORE until the last frame of pass 2; then OK, or STORE_BLOB: store a blob, call stored(), then ack().
+ *   Else refused. SPEC section 10.
+ */
+export function control(frameLen: i32, topicLen: i32, index: i32, count: i32, pass: i32): i32 {
+  if (!index && pass == controls.VERIFY) discard();
+  return controls.control(frameLen, topicLen, index, count, pass);
+}
+
+/** Writes the ack of the held revision at FRAME, 128 bytes, for the up topic at TOPIC. OK, NO_SESSION, PENDING. */
+export function ack(topicLen: i32): i32 {
+  discard();
+  return controls.ack(topicLen);
+}
+
+/** Writes a hello at FRAME, 128 bytes; slot = the channel whose counters are wanted, or -1. OK, PENDING. */
+export function hello(topicLen: i32, slot: i32): i32 {
+  discard();
+  store<u8>(ASK, 0);
+  return controls.hello(topicLen, slot);
+}
+
+/** 1 if refusals ask for a hello (SPEC R-13), until hello() is called. */
+export function asks(): i32 {
+  return pub8(ASK);
+}
+
+/** One tick of the host: some derivation credit comes back (SPEC R-14). @returns OK */
+export function tick(): i32 {
+  credits.tick();
+  return OK;
+}
+
+/** Slot of the channel whose 8-byte id is at FRAME, or -1. */
+export function channelSlot(): i32 {
+  return findChannel(FRAME);
+}
+
+/** Keeps a row for a sender, whatever else fills the table. OK, NO_CHANNEL, NO_ROOM. SPEC W-7. */
+export function pin(slot: i32, sender: i32): i32 {
+  if (!channelIn(slot)) return NO_CHANNEL;
+  let row = findRow(slot, sender);
+  if (!row) {
+    row = freeRow(slot, sender);
+    if (!row) return NO_ROOM;
+    beginRow(row, slot, sender);
+  }
+  store<u8>(row + ROW_FLAGS, pub8(row + ROW_FLAGS) | R_PINNED);
+  return OK;
+}

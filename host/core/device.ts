@@ -1,0 +1,537 @@
+// One device on the core: payloads in and out, and every mark and blob stored before it counts.
+
+import { RefusedError, STATUS, statusName } from "../status.ts";
+import type { Identity, Store } from "../store/store.ts";
+import type { World } from "../world.ts";
+import {
+  BLOB_HEADER,
+  CHUNK_OFFSET,
+  CONTROL_FRAME,
+  FLAG_FINAL,
+  FLAG_FIRST,
+  FLAG_STORED,
+  MARK_SIZE,
+  PASS_APPLY,
+  PASS_VERIFY,
+} from "./abi.ts";
+import type { Build, Engine, Instance } from "./engine.ts";
+import { Kit } from "./kit.ts";
+
+const MESSAGE_MAX = 64;
+const CHANNELS: Record<Build, number> = { device: 4, "device-ascon": 4, host: 1024 };
+
+export interface DeviceOptions {
+  engine: Engine;
+  store: Store;
+  world: World;
+  /** What the device has (SPEC C-18): 0 storage (default), 1 a boot nonce, 2 neither. */
+  class?: 0 | 1 | 2;
+  /** Default "host". */
+  build?: Build;
+}
+
+export interface ChannelInfo {
+  id: Uint8Array;
+  generation: number;
+  step: number;
+  from: number;
+  open: number;
+  to: number;
+  frameSize: number;
+  form: number;
+  suite: number;
+  tagSize: 8 | 16;
+  late: number;
+  ahead: number;
+  topicMode: 0 | 1;
+  storedAllowed: boolean;
+  narrow: boolean;
+  markBlock: 1 | 16 | 64;
+  sender: number;
+  will: number;
+  previous: boolean;
+}
+
+export interface Opened {
+  text: Uint8Array;
+  sender: number;
+  generation: number;
+  step: number;
+  /** Counter of the payload's last frame. */
+  counter: number;
+  /** Index of the last frame in its message, and whether it ends it: matters in narrow channels. */
+  part: number;
+  last: boolean;
+}
+
+type Calls = {
+  [name in
+    | "framePtr"
+    | "topicPtr"
+    | "topicMax"
+    | "recordPtr"
+    | "outPtr"
+    | "channelPtr"
+    | "init"
+    | "storageKey"
+    | "loadBegin"
+    | "loadNext"
+    | "loadSize"
+    | "statePtr"
+    | "loadMark"
+    | "loadEnd"
+    | "saveBegin"
+    | "saveNext"
+    | "stored"
+    | "discard"
+    | "protect"
+    | "unprotect"
+    | "beacon"
+    | "control"
+    | "ack"
+    | "hello"
+    | "asks"
+    | "tick"
+    | "channelSlot"
+    | "pin"]: (...args: number[]) => number;
+};
+
+const encoder = new TextEncoder();
+
+export class Device {
+  readonly realm: Uint8Array;
+  readonly device: Uint8Array;
+  readonly prefix: string;
+  readonly downTopic: string;
+  readonly upTopic: string;
+  readonly #store: Store;
+  readonly #build: Build;
+  readonly #kind: 0 | 1 | 2;
+  readonly #instance: Instance;
+  readonly #calls: Calls;
+  readonly #memory: Uint8Array;
+  readonly #view: DataView;
+  readonly #frame: number;
+  readonly #topic: number;
+  readonly #topicMax: number;
+  readonly #record: number;
+  readonly #out: number;
+  readonly #engine: Engine;
+  #kit: Kit | undefined;
+  #lastTopic: string | undefined;
+  #lastTopicLength = 0;
+  #keyErased: boolean;
+
+  /** Loads the state from the store. Throws RefusedError("BAD_RECORD") when both slots are lost (SPEC T-8). */
+  constructor(options: DeviceOptions) {
+    const identity = options.store.identity();
+    this.realm = identity.realm;
+    this.device = identity.device;
+    this.prefix = identity.prefix;
+    this.downTopic = `${this.prefix}/${hex(this.device)}/down`;
+    this.upTopic = `${this.prefix}/${hex(this.device)}/up`;
+    this.#store = options.store;
+    this.#engine = options.engine;
+    this.#build = options.build ?? "host";
+    this.#kind = options.class ?? 0;
+    this.#instance = options.engine.instantiate(this.#build);
+    this.#calls = this.#instance.calls as Calls;
+    this.#memory = this.#instance.memory;
+    this.#view = new DataView(this.#memory.buffer, this.#memory.byteOffset);
+    this.#frame = this.#calls.framePtr();
+    this.#topic = this.#calls.topicPtr();
+    this.#topicMax = this.#calls.topicMax();
+    this.#record = this.#calls.recordPtr();
+    this.#out = this.#calls.outPtr();
+    this.#keyErased = identity.key === undefined;
+    const bootNonce = this.#kind === 1 ? options.world.random(8) : new Uint8Array(8);
+    this.#load(identity, bootNonce);
+  }
+
+  epochTopic(channel: Uint8Array): string {
+    return `${this.prefix}/epoch/${hex(channel)}`;
+  }
+
+  /** Channel id of a topic filter in this realm. */
+  channelId(filter: string): Uint8Array {
+    this.#kit ??= new Kit(this.#engine);
+    return this.#kit.channelId(this.realm, filter);
+  }
+
+  channels(): ChannelInfo[] {
+    const found: ChannelInfo[] = [];
+    for (let slot = 0; slot < CHANNELS[this.#build]; ++slot) {
+      const at = this.#calls.channelPtr(slot);
+      if (at !== 0) found.push(this.#info(at));
+    }
+    return found;
+  }
+
+  channel(id: Uint8Array): ChannelInfo | undefined {
+    const slot = this.#slot(id);
+    return slot < 0 ? undefined : this.#info(this.#calls.channelPtr(slot));
+  }
+
+  /**
+   * Seals a message. Returns one payload, or in a narrow channel one for each frame.
+   *
+   * Throws RefusedError. After failure nothing was sealed that may be sent; counters may be spent.
+   */
+  protect(channel: Uint8Array, topic: string, text: Uint8Array, options?: { will?: boolean }): Uint8Array[] {
+    const slot = this.#slot(channel);
+    if (slot < 0) throw new RefusedError("NO_CHANNEL", topic);
+    const at = this.#calls.channelPtr(slot);
+    const form = this.#memory[at + 20] as number;
+    const size = (this.#memory[at + 21] as number) << 3;
+    const narrow = ((this.#memory[at + 23] as number) & 4) !== 0;
+    const max = size - (form & 16 ? 16 : 24);
+    const count = text.length === 0 ? 1 : Math.ceil(text.length / Math.max(max, 1));
+    if (count > MESSAGE_MAX || (max === 0 && text.length > 0)) throw new RefusedError("BAD_LENGTH", topic);
+    const topicLength = this.#setTopic(topic);
+    const what = options?.will === true ? 1 : 0;
+    const payloads: Uint8Array[] = [];
+    const whole = narrow ? undefined : new Uint8Array(count * size);
+    for (let index = 0; index < count; ++index) {
+      const from = index * max;
+      const length = Math.min(max, text.length - from);
+      this.#memory.set(count === 1 ? text : text.subarray(from, from + length), this.#frame + CHUNK_OFFSET);
+      let status = this.#calls.protect(slot, what, index, count, length, topicLength);
+      if (status === STATUS.STORE_MARK) {
+        this.#storeMark();
+        status = this.#calls.protect(slot, what, index, count, length, topicLength);
+      }
+      if (status !== STATUS.OK) throw this.#refusal(status, topic);
+      const frame = this.#memory.subarray(this.#frame, this.#frame + size);
+      if (whole === undefined) payloads.push(frame.slice());
+      else whole.set(frame, index * size);
+    }
+    if (whole !== undefined) payloads.push(whole);
+    return payloads;
+  }
+
+  /** Opens one payload. Throws RefusedError: nothing was released or marked. */
+  unprotect(channel: Uint8Array, topic: string, payload: Uint8Array, options?: { stored?: boolean }): Opened {
+    const slot = this.#slot(channel);
+    if (slot < 0) throw new RefusedError("NO_CHANNEL", topic);
+    const size = this.#sizeFor(slot, payload);
+    const count = payload.length / size;
+    if (payload.length === 0 || !Number.isInteger(count) || count > MESSAGE_MAX)
+      throw new RefusedError("BAD_LENGTH", topic);
+    const topicLength = this.#setTopic(topic);
+    const stored = options?.stored === true ? FLAG_STORED : 0;
+    const chunks: Uint8Array[] = [];
+    for (let index = 0; index < count; ++index) {
+      this.#memory.set(payload.subarray(index * size, (index + 1) * size), this.#frame);
+      const flags = stored | (index === 0 ? FLAG_FIRST : 0) | (index === count - 1 ? FLAG_FINAL : 0);
+      const status = this.#calls.unprotect(slot, size, topicLength, flags);
+      if (status > STATUS.STORE_MARK) {
+        for (const chunk of chunks) chunk.fill(0);
+        throw this.#refusal(status, topic);
+      }
+      const length = this.#view.getUint32(this.#out + 4, true);
+      const at = this.#frame + CHUNK_OFFSET;
+      chunks.push(this.#memory.slice(at, at + length));
+      this.#memory.fill(0, this.#frame, this.#frame + size);
+      if (status === STATUS.STORE_MARK) this.#storeMarkOrDrop(chunks);
+    }
+    return this.#opened(chunks);
+  }
+
+  /**
+   * Applies a payload of the down topic.
+   *
+   * Returns the ack to publish on the up topic, and whether keys, epochs or parameters changed.
+   * Throws RefusedError: nothing was applied.
+   */
+  control(payload: Uint8Array): { reply: Uint8Array | null; changed: boolean } {
+    const count = payload.length / CONTROL_FRAME;
+    if (!Number.isInteger(count) || count < 1 || count > 16) throw new RefusedError("BAD_LENGTH", this.downTopic);
+    const before = this.#fingerprint();
+    const topicLength = this.#setTopic(this.downTopic);
+    let status: number = STATUS.MORE;
+    for (const pass of [PASS_VERIFY, PASS_APPLY]) {
+      for (let index = 0; index < count; ++index) {
+        this.#memory.set(payload.subarray(index * CONTROL_FRAME, (index + 1) * CONTROL_FRAME), this.#frame);
+        status = this.#calls.control(CONTROL_FRAME, topicLength, index, count, pass);
+        if (status > STATUS.STORE_BLOB) throw this.#refusal(status, this.downTopic);
+      }
+    }
+    if (status === STATUS.STORE_BLOB) this.#storeBlob();
+    return { reply: this.#ack(), changed: before !== this.#fingerprint() };
+  }
+
+  /** Takes a beacon of a held channel. Throws RefusedError: nothing moved. */
+  beacon(channel: Uint8Array, payload: Uint8Array): void {
+    const topic = this.epochTopic(channel);
+    const slot = this.#slot(channel);
+    if (slot < 0) throw new RefusedError("NO_CHANNEL", topic);
+    if (payload.length !== 25) throw new RefusedError("BAD_BEACON", topic);
+    this.#memory.set(payload, this.#frame);
+    const status = this.#calls.beacon(slot, payload.length);
+    if (status === STATUS.STORE_BLOB) this.#storeBlob();
+    else if (status !== STATUS.OK) throw this.#refusal(status, topic);
+  }
+
+  /** A hello to publish on the up topic; `want` names a channel whose counters are wanted. */
+  hello(want?: Uint8Array): Uint8Array {
+    this.#settleStore();
+    const slot = want === undefined ? -1 : this.#slot(want);
+    const topicLength = this.#setTopic(this.upTopic);
+    const status = this.#calls.hello(topicLength, slot);
+    if (status !== STATUS.OK) throw this.#refusal(status, this.upTopic);
+    return this.#memory.slice(this.#frame, this.#frame + CONTROL_FRAME);
+  }
+
+  /** True while refusals ask for a hello (SPEC R-13); hello() answers it. */
+  wantsHello(): boolean {
+    return this.#calls.asks() === 1;
+  }
+
+  /** One tick, every few seconds (SPEC R-14). */
+  tick(): void {
+    this.#calls.tick();
+  }
+
+  /** Keeps a row for a sender whatever else fills the table. */
+  pin(channel: Uint8Array, sender: number): void {
+    const slot = this.#slot(channel);
+    const status = slot < 0 ? STATUS.NO_CHANNEL : this.#calls.pin(slot, sender);
+    if (status !== STATUS.OK) throw this.#refusal(status);
+  }
+
+  /** Forgets everything in memory; the device must not be used again. */
+  close(): void {
+    this.#memory.fill(0);
+  }
+
+  #ack(): Uint8Array {
+    const topicLength = this.#setTopic(this.upTopic);
+    const status = this.#calls.ack(topicLength);
+    if (status !== STATUS.OK) throw this.#refusal(status, this.upTopic);
+    return this.#memory.slice(this.#frame, this.#frame + CONTROL_FRAME);
+  }
+
+  #opened(chunks: Uint8Array[]): Opened {
+    const first = chunks[0] as Uint8Array;
+    const text = chunks.length === 1 ? first : join(chunks);
+    const part = this.#view.getUint8(this.#out);
+    return {
+      text,
+      sender: this.#view.getUint16(this.#out + 16, true),
+      generation: this.#view.getUint32(this.#out + 8, true),
+      step: this.#view.getUint16(this.#out + 12, true),
+      counter: this.#view.getUint16(this.#out + 14, true),
+      part: part & 63,
+      last: part > 127,
+    };
+  }
+
+  /** Frame size the payload must have: of the kept previous generation if the hint names it (SPEC R-1). */
+  #sizeFor(slot: number, payload: Uint8Array): number {
+    const at = this.#calls.channelPtr(slot);
+    const generation = this.#view.getUint32(at + 8, true);
+    const high = (payload[1] ?? 0) >> 4;
+    const kept = this.#memory[at + 72] !== 0;
+    const previous = kept && high !== (generation & 15) && high === ((generation - 1) & 15);
+    return (this.#memory[at + (previous ? 74 : 21)] as number) << 3;
+  }
+
+  #info(at: number): ChannelInfo {
+    const view = this.#view;
+    const form = view.getUint8(at + 20);
+    const flags = view.getUint8(at + 23);
+    const la = view.getUint8(at + 22);
+    return {
+      id: this.#memory.slice(at, at + 8),
+      generation: view.getUint32(at + 8, true),
+      step: view.getUint16(at + 12, true),
+      from: view.getUint16(at + 14, true),
+      open: view.getUint16(at + 16, true),
+      to: view.getUint16(at + 18, true),
+      frameSize: view.getUint8(at + 21) << 3,
+      form,
+      suite: (form >> 2) & 3,
+      tagSize: form & 16 ? 8 : 16,
+      late: la & 15,
+      ahead: la >> 4,
+      topicMode: (flags & 1) as 0 | 1,
+      storedAllowed: (flags & 2) !== 0,
+      narrow: (flags & 4) !== 0,
+      markBlock: ([1, 16, 64] as const)[(flags >> 3) & 3] ?? 1,
+      sender: view.getUint16(at + 24, true),
+      will: view.getUint16(at + 26, true),
+      previous: view.getUint8(at + 72) !== 0,
+    };
+  }
+
+  #fingerprint(): string {
+    return this.channels()
+      .map((c) => `${hex(c.id)}:${c.generation}:${c.step}:${c.from}:${c.open}:${c.to}:${c.sender}:${c.will}`)
+      .join();
+  }
+
+  #slot(id: Uint8Array): number {
+    if (id.length !== 8) throw new RefusedError("BAD_ARGUMENT");
+    this.#memory.set(id, this.#frame);
+    return this.#calls.channelSlot();
+  }
+
+  /** Writes a topic to the topic buffer, unless it is there already; returns its length in bytes. */
+  #setTopic(topic: string): number {
+    if (topic === this.#lastTopic) return this.#lastTopicLength;
+    const room = this.#memory.subarray(this.#topic, this.#topic + this.#topicMax);
+    const { read, written } = encoder.encodeInto(topic, room);
+    this.#lastTopic = undefined;
+    if (read !== topic.length) throw new RefusedError("BAD_ARGUMENT", topic.slice(0, 64));
+    this.#lastTopic = topic;
+    this.#lastTopicLength = written;
+    return written;
+  }
+
+  #refusal(status: number, topic?: string): RefusedError {
+    return new RefusedError(statusName(status), topic);
+  }
+
+  // Storing.
+
+  #storeMark(): void {
+    if (this.#kind === 0) this.#store.appendMark(this.#memory.slice(this.#record, this.#record + MARK_SIZE));
+    this.#calls.stored();
+  }
+
+  /** Stores the mark of an opened payload; if that fails, the payload was not accepted. */
+  #storeMarkOrDrop(chunks: Uint8Array[]): void {
+    try {
+      this.#storeMark();
+    } catch (error) {
+      this.#calls.discard();
+      for (const chunk of chunks) chunk.fill(0);
+      throw error;
+    }
+  }
+
+  /** Writes both slots, then confirms. If that fails the core stays PENDING and the next call tries again. */
+  #storeBlob(): void {
+    this.#store.writeSlot(0, this.#blob());
+    this.#store.writeSlot(1, this.#blob());
+    this.#store.clearMarks();
+    this.#calls.stored();
+    this.#eraseProvisionedKey();
+  }
+
+  /** Tries again to store what an earlier failure left pending. */
+  #settleStore(): void {
+    const topicLength = this.#setTopic(this.upTopic);
+    if (this.#calls.ack(topicLength) === STATUS.PENDING) this.#storeBlob();
+  }
+
+  #blob(): Uint8Array {
+    const chunks = this.#calls.saveBegin();
+    const parts = [this.#memory.slice(this.#frame, this.#frame + BLOB_HEADER)];
+    for (let i = 0; i < chunks; ++i) {
+      const length = this.#calls.saveNext();
+      parts.push(this.#memory.slice(this.#frame, this.#frame + length));
+    }
+    return join(parts);
+  }
+
+  /** SPEC I-1: K(0) goes once the control key has moved past it in both slots. */
+  #eraseProvisionedKey(): void {
+    if (this.#keyErased || this.#version() === 0) return;
+    const { realm, device, prefix } = this;
+    this.#store.saveIdentity({ realm, device, prefix, storageKey: this.#storageKey() });
+    this.#keyErased = true;
+  }
+
+  #version(): number {
+    return this.#view.getUint32(this.#calls.statePtr() + 24, true);
+  }
+
+  #storageKey(): Uint8Array {
+    this.#calls.storageKey();
+    const key = this.#memory.slice(this.#frame, this.#frame + 32);
+    this.#memory.fill(0, this.#frame, this.#frame + 32);
+    return key;
+  }
+
+  #init(identity: Identity, bootNonce: Uint8Array): void {
+    const { realm, device, key, storageKey } = identity;
+    const secret = storageKey ?? key;
+    if (secret === undefined) throw new RefusedError("NO_IDENTITY");
+    this.#memory.set(realm, this.#frame);
+    this.#memory.set(device, this.#frame + 8);
+    this.#memory.set(bootNonce, this.#frame + 16);
+    this.#memory.set(key ?? secret, this.#frame + 24);
+    const status = this.#calls.init(this.#kind, key === undefined ? 1 : 0);
+    if (status !== STATUS.OK) throw this.#refusal(status);
+  }
+
+  /**
+   * Loads the newer of two valid slots and all marks (SPEC T-6 to T-8).
+   *
+   * Both slots are written one after the other, slot 1 last: if slot 0 is the newer one, the write was cut
+   * off between them, and both are written again before anything is sent.
+   */
+  #load(identity: Identity, bootNonce: Uint8Array): void {
+    this.#init(identity, bootNonce);
+    if (this.#kind !== 0) return;
+    const { slots, marks } = this.#store.load();
+    const newer = sequenceOf(slots[0]) > sequenceOf(slots[1]) ? 0 : 1;
+    const valid = [newer === 0 ? 1 : 0, newer].map((index) => this.#loadSlot(identity, bootNonce, slots[index]));
+    const torn = slots.filter((slot) => slot !== null).length > valid.filter(Boolean).length;
+    if (valid[0] && !valid[1]) this.#loadSlot(identity, bootNonce, slots[newer === 0 ? 1 : 0]);
+    if (!valid[0] && !valid[1]) {
+      if (identity.key === undefined || !slots.includes(null)) throw new RefusedError("BAD_RECORD");
+      this.#init(identity, bootNonce);
+    }
+    for (const mark of marks) this.#loadMark(mark);
+    this.#calls.loadEnd(torn ? 1 : 0);
+    if (torn || (newer === 0 && valid[1])) this.#storeBlob();
+    else this.#eraseProvisionedKey();
+  }
+
+  /** Begins anew and loads one slot. Returns whether it verified; a blank one does not. */
+  #loadSlot(identity: Identity, bootNonce: Uint8Array, blob: Uint8Array | null | undefined): boolean {
+    if (blob === null || blob === undefined) return false;
+    this.#init(identity, bootNonce);
+    this.#memory.set(blob.subarray(0, BLOB_HEADER), this.#frame);
+    let status = blob.length < BLOB_HEADER ? STATUS.BAD_RECORD : this.#calls.loadBegin();
+    let at = BLOB_HEADER;
+    for (let size = this.#calls.loadSize(); status <= STATUS.MORE && size > 0; size = this.#calls.loadSize()) {
+      if (size > blob.length - at) return false;
+      this.#memory.set(blob.subarray(at, at + size), this.#frame);
+      at += size;
+      status = this.#calls.loadNext();
+    }
+    return status === STATUS.OK && at === blob.length;
+  }
+
+  /** A mark that does not verify was torn while it was appended: nothing had used it. */
+  #loadMark(mark: Uint8Array): void {
+    this.#memory.set(mark.subarray(0, MARK_SIZE), this.#frame);
+    const status = this.#calls.loadMark();
+    if (status !== STATUS.OK && status !== STATUS.BAD_RECORD && status !== STATUS.BAD_TAG) throw this.#refusal(status);
+  }
+}
+
+/** Sequence of a slot, -1 for a blank or short one. */
+function sequenceOf(slot: Uint8Array | null): number {
+  if (slot === null || slot.length < BLOB_HEADER) return -1;
+  return new DataView(slot.buffer, slot.byteOffset).getUint32(8, true);
+}
+
+function join(parts: Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+    part.fill(0);
+  }
+  return whole;
+}
+
+/** Lower-case hex digits in byte order (SPEC N-2). */
+function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
