@@ -239,19 +239,18 @@ export function openDown(payload: Bytes, topic: string, keyOf: KeyOfHint): Down 
     const frame = payload.subarray(i * CONTROL_SIZE, (i + 1) * CONTROL_SIZE);
     const header = parseHeader(frame);
     if (header.form !== CONTROL_FORM) return refuseDown(STATUS.BAD_FORM);
-    const key = keyOf(header.hint);
+    const key: ControlKey | number =
+      used !== null && hintOf(used.version, used.step) === header.hint ? used : keyOf(header.hint);
+    if (used !== null && key !== used) return refuseDown(STATUS.BAD_PART);
     if (typeof key === "number") return refuseDown(key);
+    if (header.sender !== SERVER || header.counter !== i) return refuseDown(STATUS.BAD_PART);
     const p = controlPosition(key, header.sender, header.counter);
     const opened = openFrame(p, controlSenderKey(key, header.sender), topicAd(topic), frame);
     if (opened.status !== STATUS.OK) return refuseDown(opened.status);
     used ??= key;
     const follows =
-      header.sender === SERVER &&
-      header.counter === i &&
       partIndex(opened.part) === i &&
       isLastPart(opened.part) === (i === count - 1) &&
-      key.version === used.version &&
-      key.step === used.step &&
       opened.chunk.length >= 8 &&
       getU64(opened.chunk, 0) === getU64(chunks[0] ?? opened.chunk, 0);
     if (!follows) return refuseDown(STATUS.BAD_PART);

@@ -520,22 +520,20 @@ export class Device implements DeviceModel {
     const taken: Taken[] = [];
     for (let i = 0; i < count; i++) {
       const frame = payload.subarray(i * shape.size, (i + 1) * shape.size);
-      const next = this.openOne(channel, frame, topic, stored, taken[0]);
+      const next = this.openOne(channel, frame, topic, stored, taken[0], i);
       if (next.status !== STATUS.OK) return next.status;
-      if (!narrow(shape) && !this.follows(taken[0], next, i, i === count - 1)) return STATUS.BAD_PART;
+      const placed = partIndex(next.part) === i && isLastPart(next.part) === (i === count - 1);
+      if (!narrow(shape) && !placed) return STATUS.BAD_PART;
       taken.push(next);
     }
     return taken;
   }
 
   // R-9.
-  private follows(first: Taken | undefined, next: Taken, index: number, last: boolean): boolean {
-    const together =
-      first === undefined ||
-      (first.sender === next.sender &&
-        compareEpoch(first.epoch, next.epoch) === 0 &&
-        first.counter + index === next.counter);
-    return together && partIndex(next.part) === index && isLastPart(next.part) === last;
+  private continues(first: Taken, sender: number, epoch: Epoch, counter: number, index: number): boolean {
+    return (
+      first.sender === sender && compareEpoch(first.epoch, epoch) === 0 && first.counter + index === counter
+    );
   }
 
   // R-1 to R-8 for one frame. `first` is the first frame of the same payload: its key is at hand.
@@ -545,6 +543,7 @@ export class Device implements DeviceModel {
     topic: string,
     stored: boolean,
     first: Taken | undefined,
+    index: number,
   ): Taken {
     const header = parseHeader(frame);
     const shape = this.shapeOf(channel, header.hint);
@@ -561,6 +560,8 @@ export class Device implements DeviceModel {
     const id = hex(channel.id);
     const row = findRow(this.state, id, sender);
     if (stored && (shape.flags & s.FLAG_STORED) === 0) return refused(STATUS.NO_STORED_MODE);
+    if (first !== undefined && !this.continues(first, sender, epoch, counter, index))
+      return refused(STATUS.BAD_PART);
     if (!stored) {
       if (row === undefined && !canHaveRow(this.state, sender, this.options.senders)) {
         return refused(STATUS.NO_ROOM);

@@ -53,8 +53,8 @@ export function checkRow(row: Windows | null, epoch: Epoch, counter: number): nu
   if (order === 0) return checkWindow(row.n1, counter);
   if (order > 0) return STATUS.OK;
   if (row.n0 !== null && compareEpoch(epoch, row.n0) === 0) return checkWindow(row.n0, counter);
-  if (row.n0 !== null && compareEpoch(epoch, row.n0) < 0) return STATUS.CLOSED;
-  return row.closedBelow ? STATUS.CLOSED : STATUS.OK;
+  const closed = row.n0 === null ? row.closedBelow : compareEpoch(epoch, row.n0) < 0;
+  return closed ? STATUS.CLOSED : STATUS.OK;
 }
 
 /** W-1 to W-4, for a counter that `checkRow` called fresh. */
@@ -63,11 +63,11 @@ export function markRow(row: Windows | null, epoch: Epoch, counter: number): Win
   const { n1, n0, closedBelow } = row;
   const order = compareEpoch(epoch, n1);
   if (order === 0) return { n1: markWindow(n1, counter), n0, closedBelow };
-  if (order > 0) return { n1: beginWindow(epoch, counter), n0: n1, closedBelow };
+  if (order > 0) return { n1: beginWindow(epoch, counter), n0: n1, closedBelow: false };
   if (n0 !== null && compareEpoch(epoch, n0) === 0) {
     return { n1, n0: markWindow(n0, counter), closedBelow };
   }
-  return { n1, n0: beginWindow(epoch, counter), closedBelow: true };
+  return { n1, n0: beginWindow(epoch, counter), closedBelow };
 }
 
 /** W-6: every counter below the bound is closed. bound is 1 to 65536. */
