@@ -1,0 +1,30 @@
+// The digest a device must answer with (SPEC C-19).
+
+import type { Kit } from "../core/kit.ts";
+import { base, concat, fromHex, toHex, u16 } from "./bytes.ts";
+import type { Setting } from "./commands.ts";
+
+const NO_LOCK = new Uint8Array(8);
+
+/** What a device holds of one channel, as far as the digest covers it; lock is null before its node arrived. */
+export type Entry = Setting & { lock: Uint8Array | null };
+
+/** XOR of the entries of all held channels, as hex. */
+export function digestOf(kit: Kit, realm: Uint8Array, entries: Entry[]): string {
+  const digest = new Uint8Array(16);
+  for (const entry of entries) {
+    const one = digestEntry(kit, realm, entry);
+    for (let i = 0; i < digest.length; i++) digest[i] = (digest[i] ?? 0) ^ (one[i] ?? 0);
+  }
+  return toHex(digest);
+}
+
+function digestEntry(kit: Kit, realm: Uint8Array, entry: Entry): Uint8Array {
+  const key = concat(entry.lock ?? NO_LOCK, new Uint8Array(8));
+  const context = concat(
+    base(0, 16, realm, fromHex(entry.channel), entry.generation),
+    Uint8Array.of(entry.form, entry.frame, entry.la, entry.flags),
+    ...[entry.from, entry.open, entry.to, entry.sender, entry.will].map(u16),
+  );
+  return kit.derive(0, key, "sync", context, 16);
+}

@@ -1,0 +1,592 @@
+// The key server: what an operator asks of it, and an MQTT client that brings every device there.
+
+import type { Engine } from "../core/engine.ts";
+import { Kit } from "../core/kit.ts";
+import { v8Engine } from "../core/wasm.ts";
+import type { Identity } from "../store/store.ts";
+import type { Link, Timer, World } from "../world.ts";
+import { concat, fromHex, NO_REVISION, toHex, u32 } from "./bytes.ts";
+import { type ChannelParams, Desired, type GrantOptions } from "./desired.ts";
+import { ServerError } from "./errors.ts";
+import { checkPrefix } from "./filters.ts";
+import { Outcome, type Publication, type ServerEvent } from "./outcome.ts";
+import { type ChannelRow, type DeviceRow, Records } from "./records.ts";
+import { Talk } from "./talk.ts";
+import type { Unlock } from "./vault.ts";
+
+export type { ChannelParams, GrantOptions } from "./desired.ts";
+export { ServerError } from "./errors.ts";
+export type { ServerEvent } from "./outcome.ts";
+export type { Unlock } from "./vault.ts";
+
+export interface DeviceStatus {
+  id: string;
+  name: string;
+  state: "in sync" | "behind" | "silent" | "diverged" | "new";
+  /** Last revision given: 16 hex digits, incarnation first. */
+  revision: string;
+  /** Filters of the channels it is a member of. */
+  channels: string[];
+  lastSeen: number | null;
+  controlVersion: number;
+  blobSequence: number | null;
+  alarm: string | null;
+  class: 0 | 1 | 2 | null;
+}
+
+export interface MemberState {
+  device: string;
+  name: string;
+  sender: number;
+  will: number;
+  from: number;
+  open: number;
+  to: number;
+  renew: boolean;
+  writes: boolean;
+}
+
+export interface ChannelState extends Required<ChannelParams> {
+  id: string;
+  filter: string;
+  generation: number;
+  /** The announced step. */
+  step: number;
+  /** The step the server is moving to. */
+  target: number;
+  members: MemberState[];
+}
+
+/** Times in milliseconds. */
+export interface Tuning {
+  /** How often a serving process looks for changes of another one. */
+  poll: number;
+  /** How long newcomers are gathered before the step moves, and the pause between two moves. */
+  batch: number;
+  /** First and longest pause before an unanswered revision is sent again. */
+  resend: number;
+  resendMax: number;
+  /** A device that is not in sync and was not heard for so long is silent. */
+  silent: number;
+  /** Counters in one block for a device without storage. */
+  counterBlock: number;
+}
+
+export interface KeyServerOptions {
+  world: World;
+  path: string;
+  unlock: Unlock;
+  engine?: Engine;
+  tuning?: Partial<Tuning>;
+}
+
+const TUNING: Tuning = {
+  poll: 250,
+  batch: 1000,
+  resend: 30_000,
+  resendMax: 3_600_000,
+  silent: 3_600_000,
+  counterBlock: 1024,
+};
+const NAME_MAX = 64;
+const FIRST_INCARNATION = 1;
+
+interface Resend {
+  revision: string;
+  delay: number;
+  timer: Timer;
+}
+
+export class KeyServer {
+  readonly realm: Uint8Array;
+  readonly prefix: string;
+  /** Called after what it tells of is durable. Must not throw. */
+  onEvent: (event: ServerEvent) => void = () => {};
+  readonly #world: World;
+  readonly #path: string;
+  readonly #records: Records;
+  readonly #desired: Desired;
+  readonly #talk: Talk;
+  readonly #kit: Kit;
+  readonly #tuning: Tuning;
+  readonly #announced = new Map<string, string>();
+  readonly #resends = new Map<string, Resend>();
+  #link: Link | null = null;
+  #lock: { release(): void } | null = null;
+  #connected = false;
+  #pollTimer: Timer = null;
+  #moveTimer: Timer = null;
+  #soonTimer: Timer = null;
+  #dataVersion = 0;
+  #erasureOwed = false;
+
+  private constructor(options: KeyServerOptions, records: Records) {
+    this.#world = options.world;
+    this.#path = options.path;
+    this.#records = records;
+    this.#tuning = { ...TUNING, ...options.tuning };
+    this.#kit = new Kit(options.engine ?? v8Engine());
+    this.#desired = new Desired(records, this.#kit, this.#world);
+    this.#talk = new Talk(records, this.#desired, this.#kit, this.#world, this.#tuning.counterBlock);
+    const { realm, prefix } = records.realm();
+    this.realm = fromHex(realm);
+    this.prefix = prefix;
+  }
+
+  /**
+   * Makes a realm in a new database; a key file that does not exist is made too.
+   *
+   * @param options.recoverable ratchets take zeros instead of fresh bytes: devices can then be followed
+   *   after a restore, and whoever has a backup can follow them too. Default false.
+   */
+  static create(options: KeyServerOptions & { prefix?: string; recoverable?: boolean }): KeyServer {
+    const prefix = options.prefix ?? "ampoule";
+    checkPrefix(prefix);
+    const { world } = options;
+    const records = Records.create(world, options.path, options.unlock, {
+      realm: toHex(world.random(8)),
+      prefix,
+      incarnation: FIRST_INCARNATION,
+      floor: 1,
+      recoverable: options.recoverable ?? false,
+    });
+    return new KeyServer(options, records);
+  }
+
+  /**
+   * Opens a realm. A wrong passphrase or key file is refused (WRONG_KEY) before anything is written.
+   *
+   * @param options.restored the database is an older copy: all numbers jump over what the lost time may
+   *   have used, and every channel gets a new generation (SPEC V-7)
+   */
+  static open(options: KeyServerOptions & { restored?: boolean }): KeyServer {
+    const server = new KeyServer(options, Records.open(options.world, options.path, options.unlock));
+    if (options.restored) server.#restore();
+    return server;
+  }
+
+  /** Adds a device with a random id and K(0). The identity is shown once: K(0) is not readable later. */
+  provision(name: string): Identity {
+    checkName(name);
+    const [device, key] = [this.#world.random(8), this.#world.random(16)];
+    this.#change(() => {
+      if (this.#records.deviceNamed(name) !== undefined) {
+        throw new ServerError("NAME_TAKEN", `there is a device ${JSON.stringify(name)} already`);
+      }
+      this.#records.addDevice(newDevice(toHex(device), name), key);
+    });
+    return { realm: this.realm.slice(), device, prefix: this.prefix, key };
+  }
+
+  devices(): { id: string; name: string }[] {
+    return this.#records.devices().map(({ id, name }) => ({ id, name }));
+  }
+
+  /** Takes the device out of all its channels, as revoke does, and forgets it. */
+  removeDevice(name: string): void {
+    this.#change((out) => {
+      const device = this.#device(name);
+      for (const { channel } of this.#records.memberships(device.id)) {
+        this.#revoke(this.#records.channel(channel) as ChannelRow, device, out);
+      }
+      this.#records.removeDevice(device.id);
+      out.erased = true;
+    });
+  }
+
+  createChannel(filter: string, params: ChannelParams = {}): ChannelState {
+    return this.#change(() => this.#state(this.#desired.createChannel(filter, params)));
+  }
+
+  channels(): ChannelState[] {
+    return this.#records.channels().map((channel) => this.#state(channel));
+  }
+
+  channel(filter: string): ChannelState {
+    return this.#state(this.#desired.channel(filter));
+  }
+
+  deleteChannel(filter: string): void {
+    this.#change((out) => {
+      this.#desired.deleteChannel(filter);
+      out.erased = true;
+    });
+  }
+
+  /** Makes a device a member, or changes its lease. `device` is a name or an id. */
+  grant(filter: string, device: string, options: GrantOptions = {}): void {
+    this.#change(() => this.#desired.grant(this.#desired.channel(filter), this.#device(device).id, options));
+  }
+
+  /** Takes a member out: everyone else gets a new generation (SPEC V-10). */
+  revoke(filter: string, device: string): void {
+    this.#change((out) => this.#revoke(this.#desired.channel(filter), this.#device(device), out));
+  }
+
+  /** A new generation; members may still read what was sealed in the old one's last steps. */
+  rotate(filter: string): void {
+    this.#change((out) => {
+      const channel = this.#desired.channel(filter);
+      this.#desired.newGeneration(channel, true);
+      out.erased = true;
+      out.tell("generation", { channel: filter, detail: String(channel.generation) });
+    });
+  }
+
+  /** Moves the channel's current step by one; older keys are forgotten (SPEC V-6). */
+  step(filter: string): void {
+    this.#change((out) => this.#step(this.#desired.channel(filter), out));
+  }
+
+  status(): DeviceStatus[] {
+    const filters = new Map(this.#records.channels().map((channel) => [channel.id, channel.filter]));
+    return this.#records.devices().map((device) => ({
+      id: device.id,
+      name: device.name,
+      state: this.#stateOf(device),
+      revision: device.revision,
+      channels: this.#records.memberships(device.id).map((member) => filters.get(member.channel) ?? ""),
+      lastSeen: device.lastSeen,
+      controlVersion: device.version,
+      blobSequence: device.blobSequence,
+      alarm: device.alarm ?? this.#refusal(device, filters),
+      class: device.class as DeviceStatus["class"],
+    }));
+  }
+
+  /** The operator has seen to the alarm; a device that was given up is asked again. */
+  clearAlarm(name: string): void {
+    this.#change(() => {
+      const device = this.#device(name);
+      this.#records.saveDevice({ ...device, alarm: null, doubt: 0, ask: true });
+    });
+  }
+
+  /**
+   * Serves devices over a link that is not yet connected. Throws SERVING if another process does.
+   * Other processes may change the database meanwhile.
+   */
+  start(link: Link): void {
+    if (this.#link !== null) throw new ServerError("SERVING", "this key server is already serving");
+    this.#lock = takeLock(this.#world, `${this.#path}.lock`);
+    this.#link = link;
+    this.#dataVersion = this.#records.dataVersion();
+    link.onConnect = () => this.#guard(() => this.#onConnect());
+    link.onMessage = (topic, payload) => this.#guard(() => this.#onMessage(topic, payload));
+    link.onError = (error) => this.onEvent({ kind: "error", detail: error.message });
+    link.onClose = () => this.#onClose();
+    link.connect();
+    this.#poll();
+  }
+
+  async stop(): Promise<void> {
+    const link = this.#link;
+    if (link === null) return;
+    this.#link = null;
+    this.#connected = false;
+    for (const timer of [this.#pollTimer, this.#moveTimer, this.#soonTimer]) this.#world.clearTimer(timer);
+    for (const { timer } of this.#resends.values()) this.#world.clearTimer(timer);
+    this.#resends.clear();
+    this.#announced.clear();
+    this.#moveTimer = this.#soonTimer = null;
+    try {
+      await link.end();
+    } finally {
+      this.#lock?.release();
+      this.#lock = null;
+    }
+  }
+
+  /** Wipes the key-encryption key and closes the database; stop() comes first where start() was called. */
+  close(): void {
+    this.#records.close();
+  }
+
+  // Changes
+
+  /** One transaction; what follows from it is published and told after the commit. */
+  #change<T>(run: (out: Outcome) => T): T {
+    const result = this.#commit(run);
+    this.#soon();
+    return result;
+  }
+
+  #commit<T>(run: (out: Outcome) => T): T {
+    const out = new Outcome();
+    const result = this.#records.transact(() => run(out));
+    this.#erasureOwed ||= out.erased;
+    this.#payErasure();
+    for (const publication of out.publications) this.#publish(publication);
+    for (const event of out.events) this.onEvent(event);
+    return result;
+  }
+
+  #payErasure(): void {
+    if (this.#erasureOwed) this.#erasureOwed = !this.#records.checkpoint();
+  }
+
+  #step(channel: ChannelRow, out: Outcome): void {
+    const generation = channel.generation;
+    this.#desired.step(channel);
+    out.erased = true;
+    if (channel.generation === generation) {
+      out.tell("step", { channel: channel.filter, detail: String(channel.step) });
+    } else {
+      out.tell("generation", { channel: channel.filter, detail: String(channel.generation) });
+    }
+  }
+
+  #revoke(channel: ChannelRow, device: DeviceRow, out: Outcome): void {
+    this.#desired.revoke(channel, device.id);
+    out.erased = true;
+    out.tell("generation", { channel: channel.filter, detail: String(channel.generation) });
+  }
+
+  /** SPEC V-7. */
+  #restore(): void {
+    this.#change((out) => {
+      this.#desired.restore(this.#records.realm());
+      for (const device of this.#records.devices()) {
+        this.#talk.restored(device, out);
+      }
+    });
+  }
+
+  // Serving
+
+  #onConnect(): void {
+    const link = this.#link;
+    link?.subscribe(`${this.prefix}/+/up`, 1).then(
+      () => {
+        if (this.#link !== link) return;
+        this.#connected = true;
+        this.#announced.clear();
+        this.onEvent({ kind: "connected" });
+        this.#guard(() => this.#reconcileAll(true));
+      },
+      (error: Error) => this.onEvent({ kind: "error", detail: error.message }),
+    );
+  }
+
+  #onClose(): void {
+    if (!this.#connected) return;
+    this.#connected = false;
+    this.onEvent({ kind: "disconnected" });
+  }
+
+  #onMessage(topic: string, payload: Uint8Array): void {
+    if (!topic.startsWith(`${this.prefix}/`) || !topic.endsWith("/up")) return;
+    this.#commit((out) => this.#talk.receive(topic, payload, out));
+    this.#armMove();
+  }
+
+  /** Readers first, writers last (SPEC V-10); then the beacons. */
+  #reconcileAll(again: boolean): void {
+    if (!this.#connected) return;
+    const devices = this.#records.devices().map((device) => device.id);
+    const writes = (id: string) => this.#records.memberships(id).some((member) => member.writes);
+    const readers = devices.filter((id) => !writes(id));
+    for (const id of [...readers, ...devices.filter(writes)]) this.#reconcile(id, again);
+    for (const channel of this.#records.channels()) this.#announce(channel);
+    for (const channel of this.#records.beaconsToClear()) this.#clearBeacon(channel);
+    this.#armMove();
+  }
+
+  #reconcile(id: string, again: boolean): void {
+    this.#guard(() => this.#commit((out) => this.#talk.reconcile(id, again, out)));
+  }
+
+  /** SPEC B-2. */
+  #announce(channel: ChannelRow): void {
+    const epoch = `${channel.generation}.${channel.step}`;
+    if (this.#announced.get(channel.id) === epoch) return;
+    this.#announced.set(channel.id, epoch);
+    const form = (channel.suite << 2) | (channel.shortTag ? 16 : 0);
+    const v = this.#desired.beacon(channel, channel.step);
+    const payload = concat(Uint8Array.of(form), u32(channel.generation), u32(channel.step), v);
+    this.#publish({ topic: this.#epochTopic(channel.id), payload, retain: true });
+    this.onEvent({ kind: "beacon", channel: channel.filter, detail: epoch });
+  }
+
+  #clearBeacon(channel: string): void {
+    this.#link
+      ?.publish(this.#epochTopic(channel), new Uint8Array(0), { qos: 1, retain: true })
+      .then(() => this.#guard(() => this.#records.transact(() => this.#records.beaconCleared(channel))))
+      .catch((error: Error) => this.onEvent({ kind: "error", detail: error.message }));
+  }
+
+  #epochTopic(channel: string): string {
+    return `${this.prefix}/epoch/${channel}`;
+  }
+
+  #publish({ topic, payload, retain, device, revision }: Publication): void {
+    if (device !== undefined && revision !== undefined) this.#armResend(device, revision);
+    if (this.#link === null || !this.#connected) return;
+    this.#link
+      .publish(topic, payload, { qos: 1, retain })
+      .catch((error: Error) => this.onEvent({ kind: "error", detail: error.message }));
+  }
+
+  /** Rarely, and ever more so: a persistent session of an absent device would overflow. */
+  #armResend(device: string, revision: string): void {
+    if (this.#link === null) return;
+    const known = this.#resends.get(device);
+    if (known !== undefined) this.#world.clearTimer(known.timer);
+    const delay = known?.revision === revision ? known.delay : this.#tuning.resend;
+    const timer = this.#world.setTimer(delay, () => this.#onResend(device));
+    this.#resends.set(device, { revision, delay, timer });
+  }
+
+  #onResend(device: string): void {
+    const entry = this.#resends.get(device);
+    if (entry === undefined || !this.#connected) return;
+    entry.delay = Math.min(entry.delay * 2, this.#tuning.resendMax);
+    this.#reconcile(device, true);
+  }
+
+  /** Soon after a change of this process; never inside the caller's call. */
+  #soon(): void {
+    if (this.#link === null || this.#soonTimer !== null) return;
+    this.#soonTimer = this.#world.setTimer(0, () => {
+      this.#soonTimer = null;
+      this.#guard(() => this.#reconcileAll(false));
+    });
+  }
+
+  #poll(): void {
+    this.#pollTimer = this.#world.setTimer(this.#tuning.poll, () => {
+      this.#guard(() => {
+        this.#payErasure();
+        const version = this.#records.dataVersion();
+        if (version !== this.#dataVersion) this.#reconcileAll(false);
+        if (this.#connected) this.#dataVersion = version;
+      });
+      if (this.#link !== null) this.#poll();
+    });
+  }
+
+  /** Newcomers wait for a step: one move after another, so that what is under way stays readable. */
+  #armMove(): void {
+    if (this.#link === null || this.#moveTimer !== null) return;
+    if (!this.#records.channels().some((channel) => channel.step < channel.target)) return;
+    this.#moveTimer = this.#world.setTimer(this.#tuning.batch, () => {
+      this.#moveTimer = null;
+      this.#guard(() => this.#move());
+    });
+  }
+
+  #move(): void {
+    if (!this.#connected) {
+      this.#armMove();
+      return;
+    }
+    this.#commit((out) => {
+      for (const channel of this.#records.channels()) {
+        if (channel.step < channel.target) this.#step(channel, out);
+      }
+    });
+    this.#reconcileAll(false);
+  }
+
+  /** Nothing that arrives stops the server: a failure is told and the rest goes on. */
+  #guard(run: () => void): void {
+    if (this.#link === null) return;
+    try {
+      run();
+    } catch (error) {
+      this.onEvent({ kind: "error", detail: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  // Answers
+
+  /** By name or id; throws NO_DEVICE. */
+  #device(name: string): DeviceRow {
+    const device = this.#records.deviceNamed(name);
+    if (device === undefined) throw new ServerError("NO_DEVICE", `no device ${JSON.stringify(name)}`);
+    return device;
+  }
+
+  #stateOf(device: DeviceRow): DeviceStatus["state"] {
+    if (device.class === null) return "new";
+    if (device.doubt !== 0) return "diverged";
+    const waits = device.ask || this.#records.outstanding(device.id) !== undefined;
+    if (device.synced && !waits && this.#talk.isComplete(device)) return "in sync";
+    const age = this.#world.now() - (device.lastSeen ?? 0);
+    return age > this.#tuning.silent ? "silent" : "behind";
+  }
+
+  #refusal(device: DeviceRow, filters: Map<string, string>): string | null {
+    const row = this.#records.held(device.id).find((held) => held.refused !== null);
+    if (row === undefined) return null;
+    return `refused ${filters.get(row.channel) ?? row.channel} (${row.refused?.split(" ")[0]})`;
+  }
+
+  #state(channel: ChannelRow): ChannelState {
+    const names = new Map(this.#records.devices().map((device) => [device.id, device.name]));
+    const { id, filter, generation, step, target } = channel;
+    const members = this.#records.members(channel.id).map((member) => ({
+      device: member.device,
+      name: names.get(member.device) ?? "",
+      sender: member.sender,
+      will: member.will,
+      from: member.from,
+      open: member.open,
+      to: member.to,
+      renew: member.renew,
+      writes: member.writes,
+    }));
+    return { id, filter, generation, step, target, ...paramsOf(channel), members };
+  }
+}
+
+function paramsOf(channel: ChannelRow): Required<ChannelParams> {
+  return {
+    suite: channel.suite as 0 | 1 | 2 | 3,
+    frameSize: channel.frameSize,
+    shortTag: channel.shortTag,
+    topicMode: channel.topicMode as 0 | 1,
+    late: channel.late,
+    ahead: channel.ahead,
+    stored: channel.stored,
+    narrow: channel.narrow,
+    markBlock: channel.markBlock as 1 | 16 | 64,
+    leaseSteps: channel.leaseSteps,
+  };
+}
+
+function newDevice(id: string, name: string): DeviceRow {
+  return {
+    id,
+    name,
+    class: null,
+    version: 0,
+    revision: NO_REVISION,
+    ask: false,
+    far: false,
+    doubt: 0,
+    synced: false,
+    lastSeen: null,
+    blobSequence: null,
+    alarm: null,
+  };
+}
+
+/** Names are shown in tables and told apart from ids. */
+function checkName(name: string): void {
+  const bad = (why: string) => new ServerError("BAD_NAME", `device name ${JSON.stringify(name)}: ${why}`);
+  if (typeof name !== "string" || name === "" || name.trim() !== name) {
+    throw bad("it is empty or has space around it");
+  }
+  if (name.length > NAME_MAX) throw bad(`it is longer than ${NAME_MAX} characters`);
+  if (!name.isWellFormed() || /\p{C}/u.test(name)) throw bad("it holds an unprintable character");
+  if (/^[0-9a-f]{16}$/.test(name)) throw bad("it looks like a device id");
+}
+
+function takeLock(world: World, path: string): { release(): void } {
+  try {
+    return world.disk.lock(path);
+  } catch (error) {
+    throw new ServerError("SERVING", `another process serves this realm (${path})`, { cause: error });
+  }
+}
