@@ -39,6 +39,9 @@ import {
 } from "./layout";
 import { BAD_COMMAND, BAD_SUITE, OK } from "./status";
 
+/** Chunk of the smallest frame (SPEC section 1). */
+const CHUNK_MIN: i32 = 8;
+
 /** Address of a channel slot, 0..CHANNELS-1. */
 export function channelAt(slot: i32): usize {
   return CHANNEL_TABLE + slot * CHANNEL_SIZE;
@@ -105,16 +108,20 @@ export function checkParameters(image: usize): i32 {
   const late = lateOf(image);
   const ahead = aheadOf(image);
   const flags = pub8(image + CH_FLAGS);
-  if (form & 0xe3 || chunkMax(form, size) < 0 || size > FRAME_MAX || size < 24) return BAD_COMMAND;
+  if (form & 0xe3) return BAD_COMMAND;
+  const suite = suiteOf(form);
+  if (!((SUITES >> suite) & 1) || (suite & 1 && pub8(CLASS) != CLASS_STORAGE)) return BAD_SUITE;
+  if (chunkMax(form, size) < CHUNK_MIN || size > FRAME_MAX || size < 24) return BAD_COMMAND;
   if (late > 7 || ahead > 7 || late <= ahead || late + ahead > LATE_AHEAD_MAX) return BAD_COMMAND;
   if (flags & 0x60 || (flags & 0x18) == 0x18) return BAD_COMMAND;
   if (!pub32(image + CH_GENERATION)) return BAD_COMMAND;
-  if ((pub16(image + CH_STEP) | pub16(image + CH_FROM) | pub16(image + CH_OPEN) | pub16(image + CH_TO)) >= STEPS)
+  if (
+    (pub16(image + CH_STEP) | pub16(image + CH_FROM) | pub16(image + CH_OPEN) | pub16(image + CH_TO)) >=
+    STEPS
+  )
     return BAD_COMMAND;
   if (pub16(image + CH_FROM) > pub16(image + CH_TO)) return BAD_COMMAND;
   if (!pub16(image + CH_SENDER) || pub16(image + CH_SENDER) == pub16(image + CH_WILL)) return BAD_COMMAND;
-  const suite = suiteOf(form);
-  if (!((SUITES >> suite) & 1) || (suite & 1 && pub8(CLASS) != CLASS_STORAGE)) return BAD_SUITE;
   return OK;
 }
 
@@ -130,7 +137,7 @@ export function isRowOf(row: usize, slot: i32): bool {
 
 /** Where the search for a sender begins; spread over the table where it is large. */
 function startOf(slot: i32, sender: i32): i32 {
-  return SENDERS > 256 ? <i32>((<u32>(slot * 40503 + sender * 9973)) % <u32>SENDERS) : 0;
+  return SENDERS > 256 ? <i32>(<u32>(slot * 40503 + sender * 9973) % <u32>SENDERS) : 0;
 }
 
 /** Row of a sender, or 0 (SPEC R-6). */

@@ -6,6 +6,7 @@ import { baseOf, channelAt, checkParameters, findChannel, freeChannel } from "./
 import { base, deriveHere } from "./context";
 import { countPayload, countRefusal, forgetFailures } from "./credit";
 import { advance, dropChannel, IMAGE_SIZE, replaceGeneration } from "./epoch";
+import { hintOf } from "./form";
 import { openFrame, PART_LAST, sealFrame, setNonce } from "./frame";
 import { A1_NEXT, A1_SESS, A1_SYNC } from "./kdf";
 import { addNode, senderKey, setLock } from "./keytree";
@@ -100,13 +101,14 @@ const NODE_SIZE: i32 = 2 + KEY_SIZE;
 const CHUNK: usize = FRAME + HEADER_SIZE + 1;
 const CODE: usize = CHUNK + 8;
 const BODY: usize = CHUNK + 9;
+/** Suites that need no stored counters (SPEC P-5). */
+const SIV_SUITES: i32 = 5;
 const ACK_SIZE: i32 = 57;
 const HELLO_SIZE: i32 = 52;
 
 /** Image of a channel as `set channel` brings it, in the order of a channel. */
 const IMAGE: usize = memory.data(IMAGE_SIZE, 4);
 const STATUSES: usize = memory.data(CONTROL_FRAMES, 4);
-const ECHO_NEW: usize = memory.data(8, 8);
 const DIGEST: usize = memory.data(KEY_SIZE, 8);
 
 /** Keys of a payload: 0 K(v), 1 K(v+1), 2 session. */
@@ -117,6 +119,8 @@ let payloadIndex: i32 = 0;
 let payloadCount: i32 = 0;
 let payloadKey: i32 = 0;
 let payloadRevision: u64 = 0;
+/** Code of the frame opened last. */
+let payloadCode: i32 = 0;
 let changed: bool = false;
 
 /** Forgets a payload in progress. */
@@ -136,11 +140,19 @@ export function control(frameLen: i32, topicLen: i32, index: i32, count: i32, pa
     payloadPass = 0;
   } else if (payloadPass != pass || payloadIndex != index || payloadCount != count) return BAD_ORDER;
   status = openCommand(frameLen, topicLen, index, count, pass);
+  if (status == OK && index == count - 1 && pass == VERIFY) status = checkPayload(count);
   if (status == OK) return next(index, count, pass);
   discardControl();
   wipe(FRAME, frameLen);
   countRefusal(status);
   return status;
+}
+
+/** What can be said only when all frames verified (SPEC C-4, C-5). */
+function checkPayload(count: i32): i32 {
+  if (pub8(CLASS) != CLASS_STORAGE && payloadKey != BY_SESSION && (count > 1 || payloadCode != GRANT_SESSION))
+    return NO_SESSION;
+  return payloadRevision < load<u64>(REVISION) ? OLD_REVISION : OK;
 }
 
 /** Opens frame `index`, checks what C-1 to C-5 ask of it, and in the second pass applies it. */
@@ -152,21 +164,20 @@ function openCommand(frameLen: i32, topicLen: i32, index: i32, count: i32, pass:
     const status = choosePayloadKey(hint);
     if (status != OK) return status;
   }
-  const step = (payloadKey == BY_SESSION) as i32;
+  const step = i32(payloadKey == BY_SESSION);
   const version = pub32(VERSION) + (payloadKey == 1 ? 1 : 0);
-  if (hint != (((version & 15) << 4) | step)) return UNKNOWN_EPOCH;
+  if (hint != hintOf(version, step)) return BAD_PART;
   if (pub16(FRAME + 2) != DOWN_SENDER || pub16(FRAME + 4) != index) return BAD_PART;
   setNonce(0, CONTROL_FRAME, DOWN_SENDER, version, step, index, topicLen);
   const status = openFrame(PAYLOAD_KEY, TOPIC, topicLen);
   if (status != OK) return status;
-  if (pub8(OUT) != (index | (index == count - 1 ? PART_LAST : 0)) || pub16(OUT + 4) < 9) return BAD_PART;
+  if (pub8(OUT) != (index | (index == count - 1 ? PART_LAST : 0)) || pub16(OUT + 4) < 8) return BAD_PART;
   const revision = load<u64>(CHUNK);
   if (!index && pass == VERIFY) {
-    if (revision < load<u64>(REVISION)) return OLD_REVISION;
     payloadRevision = revision;
   }
   if (revision != payloadRevision) return BAD_PART;
-  if (pub8(CLASS) != CLASS_STORAGE && !step && (count != 1 || pub8(CODE) != GRANT_SESSION)) return NO_SESSION;
+  payloadCode = pub16(OUT + 4) > 8 ? pub8(CODE) : 0;
   if (pass == APPLY) store<u8>(STATUSES + index, execute(pub16(OUT + 4) - 9));
   wipe(CHUNK, CONTROL_FRAME - HEADER_SIZE - 1);
   return OK;
@@ -174,23 +185,22 @@ function openCommand(frameLen: i32, topicLen: i32, index: i32, count: i32, pass:
 
 /** Derives PAYLOAD_KEY for the control key that the hint names (SPEC C-4). */
 function choosePayloadKey(hint: i32): i32 {
-  const version = pub32(VERSION);
+  let version = pub32(VERSION);
   const step = hint & 15;
-  const storage = pub8(CLASS) == CLASS_STORAGE;
   let key = CONTROL_KEY;
   payloadKey = 0;
-  if (step > 1 || (step && storage)) return UNKNOWN_EPOCH;
+  if ((version & 15) != hint >> 4) {
+    if (!(pub8(FLAGS) & HAS_NEXT) || (++version & 15) != hint >> 4) return UNKNOWN_EPOCH;
+    payloadKey = 1;
+    key = NEXT_KEY;
+  }
+  if (step > 1) return UNKNOWN_EPOCH;
   if (step) {
     if (!(pub8(FLAGS) & HAS_SESSION)) return NO_SESSION;
     payloadKey = BY_SESSION;
     key = SESSION_KEY;
   }
-  if ((version & 15) != hint >> 4) {
-    if (step || !(pub8(FLAGS) & HAS_NEXT) || ((version + 1) & 15) != hint >> 4) return UNKNOWN_EPOCH;
-    payloadKey = 1;
-    key = NEXT_KEY;
-  }
-  senderKey(0, DEVICE, version + (payloadKey == 1 ? 1 : 0), step, DOWN_SENDER, key, PAYLOAD_KEY);
+  senderKey(0, DEVICE, version, step, DOWN_SENDER, key, PAYLOAD_KEY);
   return OK;
 }
 
@@ -204,8 +214,8 @@ function next(index: i32, count: i32, pass: i32): i32 {
     payloadPass = APPLY;
     payloadIndex = 0;
     changed = false;
+    if (payloadKey == 1 && payloadRevision != load<u64>(REVISION)) settle();
     wipe(STATUSES, CONTROL_FRAMES);
-    wipe(ECHO_NEW, 8);
     return MORE;
   }
   discardControl();
@@ -214,24 +224,23 @@ function next(index: i32, count: i32, pass: i32): i32 {
 
 /** The payload is applied: hold its revision and answer (SPEC C-5, C-6, C-16). */
 function finish(count: i32): i32 {
-  memory.copy(ECHO, ECHO_NEW, 8);
   if (payloadRevision == load<u64>(REVISION)) return OK;
   store<u64>(REVISION, payloadRevision);
   store<u8>(ACK_COUNT, count);
   memory.copy(ACK_STATUSES, STATUSES, CONTROL_FRAMES);
   forgetFailures();
-  if (payloadKey == 1) settle();
   if (!changed) return OK;
   setDirty();
   return pub8(CLASS) == CLASS_STORAGE ? STORE_BLOB : OK;
 }
 
-/** K(v) goes, K(v+1) becomes K(v). */
+/** A new revision under K(v+1) verified: K(v) goes, K(v+1) becomes K(v) (SPEC C-16). */
 function settle(): void {
   store<u32>(VERSION, pub32(VERSION) + 1);
   memory.copy(CONTROL_KEY, NEXT_KEY, KEY_SIZE);
   wipe(NEXT_KEY, KEY_SIZE);
   store<u8>(FLAGS, pub8(FLAGS) & ~HAS_NEXT);
+  payloadKey = 0;
   changed = true;
 }
 
@@ -241,9 +250,9 @@ function settle(): void {
 function execute(len: i32): i32 {
   const code = pub8(CODE);
   const fresh = payloadRevision != load<u64>(REVISION);
-  if (len != bodySize(code)) return BAD_COMMAND;
+  if (len < 0 || len != bodySize(code)) return BAD_COMMAND;
   if (code == QUERY) {
-    store<u64>(ECHO_NEW, load<u64>(BODY));
+    store<u64>(ECHO, load<u64>(BODY));
     return OK;
   }
   if (!fresh) return OK;
@@ -381,7 +390,7 @@ function ratchet(): i32 {
 
 /** SPEC C-20. PAYLOAD_KEY of this payload is not needed any more: it has one frame. */
 function grantSession(): i32 {
-  if (pub8(CLASS) == CLASS_STORAGE) return BAD_COMMAND;
+  if (pub8(CLASS) == CLASS_STORAGE || payloadKey == BY_SESSION) return BAD_COMMAND;
   if (!equalPublic(BODY, BOOT_NONCE, 8)) return BAD_SESSION;
   reset();
   memory.copy(base(0, KEY_SIZE, DEVICE, pub32(VERSION)), BODY, 24);
@@ -400,8 +409,9 @@ function grantCounters(): i32 {
   const first = pub32(BODY + 16);
   const end = pub32(BODY + 20);
   if (pub32(BODY + 8) != pub32(ch + CH_GENERATION)) return UNKNOWN_EPOCH;
-  if (!sender || <u32>first > <u32>end || <u32>end > <u32>COUNTERS || step > pub16(ch + CH_TO)) return BAD_COMMAND;
-  const what = (sender != pub16(ch + CH_SENDER)) as i32;
+  if (!sender || <u32>first > <u32>end || <u32>end > <u32>COUNTERS || step > pub16(ch + CH_TO))
+    return BAD_COMMAND;
+  const what = i32(sender != pub16(ch + CH_SENDER));
   if (sender != pub16(ch + CH_SENDER + what * 2)) return BAD_COMMAND;
   setOwn(ch, what, step, first, end);
   return OK;
@@ -430,7 +440,7 @@ export function hello(topicLen: i32, slot: i32): i32 {
   memory.copy(CHUNK + 16, DIGEST, KEY_SIZE);
   store<u32>(CHUNK, pub32(SEQUENCE), 32);
   store<u8>(CHUNK, pub8(CLASS) - 1, 36);
-  store<u8>(CHUNK, SUITES, 37);
+  store<u8>(CHUNK, pub8(CLASS) == CLASS_STORAGE ? SUITES : SUITES & SIV_SUITES, 37);
   store<u16>(CHUNK, CHANNELS, 38);
   store<u16>(CHUNK, SENDERS < 65535 ? SENDERS : 65535, 40);
   store<u8>(CHUNK, FRAME_MAX >> 3, 42);

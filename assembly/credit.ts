@@ -55,9 +55,18 @@ export function tick(): void {
   store<u32>(PAYLOADS, pub32(PAYLOADS) + BEACON_PAUSE);
 }
 
-/** Whether beacons of a channel are not looked at for the time being. */
-export function beaconsPause(slot: i32): bool {
-  return pub32(BEACON_AT + slot * 4) - pub32(PAYLOADS) > 0;
+/** Counts a beacon, as a payload for all channels but its own; returns whether its own channel pauses. */
+export function countBeacon(slot: i32): bool {
+  const left = pub32(BEACON_AT + slot * 4) - pub32(PAYLOADS);
+  countPayload();
+  if (left <= 0) return false;
+  store<u32>(BEACON_AT + slot * 4, pub32(PAYLOADS) + left);
+  return true;
+}
+
+/** Ends the pause of a channel. */
+export function resumeBeacons(slot: i32): void {
+  store<u32>(BEACON_AT + slot * 4, pub32(PAYLOADS));
 }
 
 /** Pauses beacons of a channel after a bad one. */

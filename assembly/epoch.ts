@@ -4,9 +4,11 @@
  */
 import { pub8, pub16, wipe } from "./bytes";
 import { aheadOf, baseOf, channelAt, freeRows, freeTableRow, isRowOf, lateOf, rowAt } from "./channel";
+import { resumeBeacons } from "./credit";
 import { covers, cut, leaf } from "./keytree";
 import {
   CHANNEL_SIZE,
+  CH_LIMIT,
   CH_FLAGS,
   CH_FORM,
   CH_KEY,
@@ -36,7 +38,7 @@ import {
   R_N1,
   STEPS,
 } from "./layout";
-import { age, dropPrevious, newestIsPrevious } from "./window";
+import { age, newestIsPrevious } from "./window";
 
 /** Bytes of a channel image that `set channel` brings (SPEC C-10): all before v, then v. */
 export const IMAGE_SIZE: i32 = CH_V + KEY_SIZE;
@@ -78,8 +80,13 @@ export function replaceGeneration(slot: i32, image: usize, keep: bool): void {
   memory.copy(ch, image, IMAGE_SIZE);
   wipe(ch + IMAGE_SIZE, CH_PREV_FIRST - IMAGE_SIZE);
   wipe(ch + CH_PREV_WILL + 2, CH_LEAVES - CH_PREV_WILL - 2);
-  wipe(ch + CH_LEAVES + LEAVES * KEY_SIZE, CHANNEL_SIZE - CH_LEAVES - LEAVES * KEY_SIZE - 8);
+  wipe(ch + CH_LIMIT, 8);
+  forgetOwnKey(ch);
   forgetLeaf();
+  if (count && pub16(ch + CH_STEP) > lateOf(ch)) {
+    erasePrevious(ch);
+    count = 0;
+  }
   if (count) ageRows(slot);
   else freeRows(slot);
 }
@@ -87,6 +94,7 @@ export function replaceGeneration(slot: i32, image: usize, keep: bool): void {
 /** Erases a channel and its rows. */
 export function dropChannel(slot: i32): void {
   wipe(channelAt(slot), CHANNEL_SIZE);
+  resumeBeacons(slot);
   freeRows(slot);
   forgetLeaf();
 }
@@ -142,7 +150,6 @@ function sweep(slot: i32): void {
     const row = rowAt(i);
     if (!isRowOf(row, slot) || !(pub8(row + ROW_FLAGS) & R_N1)) continue;
     if (!isReadable(ch, newestIsPrevious(row), pub16(row + ROW_STEP1))) freeTableRow(row);
-    else if (!pub8(ch + CH_PREV_COUNT)) dropPrevious(row);
   }
 }
 

@@ -54,7 +54,17 @@ export function sealFrame(keyPtr: usize, adPtr: usize, adLen: i32, part: i32, ch
   store<u8>(FRAME, part, 6);
   store<u8>(CHUNK + chunkLen, END_MARK);
   wipe(CHUNK + chunkLen + 1, chunkMax(form, size) - chunkLen);
-  seal(suiteOf(form), keyPtr, NONCE, adPtr, adLen, FRAME + HEADER_SIZE, size - HEADER_SIZE - tag, FRAME + size - tag, tag);
+  seal(
+    suiteOf(form),
+    keyPtr,
+    NONCE,
+    adPtr,
+    adLen,
+    FRAME + HEADER_SIZE,
+    size - HEADER_SIZE - tag,
+    FRAME + size - tag,
+    tag,
+  );
 }
 
 /**
@@ -69,7 +79,17 @@ export function openFrame(keyPtr: usize, adPtr: usize, adLen: i32): i32 {
   const size = pub8(NONCE + 1) << 3;
   const tag = tagSize(form);
   const textLen = size - HEADER_SIZE - tag;
-  const status = open(suiteOf(form), keyPtr, NONCE, adPtr, adLen, FRAME + HEADER_SIZE, textLen, FRAME + size - tag, tag);
+  const status = open(
+    suiteOf(form),
+    keyPtr,
+    NONCE,
+    adPtr,
+    adLen,
+    FRAME + HEADER_SIZE,
+    textLen,
+    FRAME + size - tag,
+    tag,
+  );
   if (status != OK) return status;
   findEnd(FRAME + HEADER_SIZE, textLen);
   if (pub32(OUT + 4) == 0) {
@@ -90,7 +110,7 @@ function findEnd(textPtr: usize, textLen: i32): void {
   for (let i = textLen - 1; i > 0; --i) {
     const byte: i32 = load<u8>(textPtr + i);
     // byte is 0..255: only 0 - 1 borrows into bit 31.
-    const first = (~((byte - 1) >> 31) & 1) & ~found;
+    const first = ~((byte - 1) >> 31) & 1 & ~found;
     const mark = (((byte ^ END_MARK) - 1) >> 31) & 1;
     end |= (i + 1) & -(first & mark);
     found |= first;

@@ -125,12 +125,30 @@ export function senderKey(
 export function setLock(ch: usize): void {
   const to = pub16(ch + CH_TO);
   if (pub32(ch + CH_LOCK) | pub32(ch + CH_LOCK + 4) || !covers(ch, to)) return;
-  leaf(ch, to, CHILDREN);
+  leaf(ch, to, NODE_WORK);
   const suite = suiteOf(pub8(ch + CH_FORM));
   const extra = base(suite, 8, ch, pub32(ch + CH_GENERATION));
   store<u16>(extra, to);
-  deriveHere(suite, CHILDREN, A1_LOCK, 2, ch + CH_LOCK);
-  forget();
+  deriveHere(suite, NODE_WORK, A1_LOCK, 2, ch + CH_LOCK);
+  wipe(NODE_WORK, KEY_SIZE);
+}
+
+/** Writes the node area in order of the steps, empty slots last (SPEC T-4). */
+export function packNodes(ch: usize, outPtr: usize): void {
+  wipe(outPtr, NODES_SIZE);
+  let from = -1;
+  for (let to = 0; to < NODES; ++to) {
+    let next = -1;
+    for (let slot = 0; slot < NODES; ++slot) {
+      const h = heapAt(ch + CH_NODES, slot);
+      if (h && firstOf(h) > from && (next < 0 || firstOf(h) < firstOf(heapAt(ch + CH_NODES, next))))
+        next = slot;
+    }
+    if (next < 0) return;
+    from = firstOf(heapAt(ch + CH_NODES, next));
+    store<u16>(outPtr + to * 2, heapAt(ch + CH_NODES, next));
+    memory.copy(keyAt(outPtr, to), keyAt(ch + CH_NODES, next), KEY_SIZE);
+  }
 }
 
 /** Erases or cuts every node to its part from `from` on (SPEC K-5). */
@@ -175,7 +193,7 @@ export function addNode(ch: usize, h: i32, keyPtr: usize, from: i32): i32 {
 function placeFrom(ch: usize, area: usize, h: i32, from: i32): i32 {
   let status = HELD;
   while (firstOf(h) < from) {
-    const right = (endOf(h * 2) <= from) as i32;
+    const right: i32 = endOf(h * 2) <= from ? 1 : 0;
     descend(ch, h, right);
     if (!right) {
       const placed = place(area, h * 2 + 1, CHILDREN + KEY_SIZE);
@@ -193,19 +211,27 @@ function place(area: usize, h: i32, keyPtr: usize): i32 {
   const first = firstOf(h);
   const end = endOf(h);
   let free = -1;
+  let missing = end - first;
   for (let slot = 0; slot < NODES; ++slot) {
     const held = heapAt(area, slot);
-    if (held) {
-      if (firstOf(held) <= first && end <= endOf(held)) return HELD;
-      if (firstOf(held) < first || end < endOf(held)) continue;
-      clear(area, slot);
-    }
+    if (held && firstOf(held) <= first && end <= endOf(held)) return HELD;
+    if (held && isInside(held, first, end)) missing -= 1 << spread(held);
+  }
+  if (!missing) return HELD;
+  for (let slot = 0; slot < NODES; ++slot) {
+    const held = heapAt(area, slot);
+    if (held && !isInside(held, first, end)) continue;
+    clear(area, slot);
     free = slot;
   }
   if (free < 0) return LEASE_FULL;
   store<u16>(area + free * 2, h);
   memory.copy(keyAt(area, free), keyPtr, KEY_SIZE);
   return OK;
+}
+
+function isInside(h: i32, first: i32, end: i32): bool {
+  return first <= firstOf(h) && endOf(h) <= end;
 }
 
 /** Whether no later step move can need a ninth slot (SPEC K-6). */

@@ -89,7 +89,15 @@ export function kitChannelId(filterLen: i32): i32 {
 }
 
 /** Sender key for the frame head given; REALM is borrowed and given back. */
-function prepare(form: i32, size: i32, sender: i32, generation: i32, step: i32, counter: i32, topicLen: i32): i32 {
+function prepare(
+  form: i32,
+  size: i32,
+  sender: i32,
+  generation: i32,
+  step: i32,
+  counter: i32,
+  topicLen: i32,
+): i32 {
   if (form & 0xe3) return BAD_FORM;
   if (<u32>size > <u32>FRAME_MAX || size & 7 || chunkMax(form, size) < 0) return BAD_LENGTH;
   if (<u32>topicLen > <u32>TOPIC_MAX && topicLen != BY_ID) return BAD_ARGUMENT;

@@ -3,17 +3,8 @@
  */
 import { BEACON_V, beaconStep, checkBeacon, checkChain } from "./beacon";
 import { pub8, pub16, pub32, wipe } from "./bytes";
-import {
-  aheadOf,
-  baseOf,
-  beginRow,
-  channelIn,
-  findRow,
-  freeRow,
-  generationOf,
-  markBlock,
-} from "./channel";
-import { addCredit, beaconsPause, countPayload, countRefusal, pauseBeacons, takeCredit } from "./credit";
+import { aheadOf, baseOf, beginRow, channelIn, findRow, freeRow, generationOf, markBlock } from "./channel";
+import { addCredit, countBeacon, countPayload, countRefusal, pauseBeacons, takeCredit } from "./credit";
 import { advance } from "./epoch";
 import { chunkMax, keySizeOf, suiteOf } from "./form";
 import { openFrame, PART_LAST, sealFrame, setNonce, TOPIC_MODE_LEN } from "./frame";
@@ -174,6 +165,7 @@ export function protect(slot: i32, what: i32, index: i32, count: i32, chunkLen: 
 function takeCounters(ch: usize, slot: i32, what: i32, count: i32): i32 {
   const own = ch + CH_OWN + what * OWN_SIZE;
   const current = pub16(ch + CH_STEP);
+  if (pub8(CLASS) == CLASS_NEITHER && count > 1) return SINGLE_ONLY;
   if (current < pub16(ch + CH_FROM)) return NOT_YET;
   let step = pub16(own + OWN_STEP);
   let counter = pub32(own + OWN_COUNTER);
@@ -190,7 +182,6 @@ function takeCounters(ch: usize, slot: i32, what: i32, count: i32): i32 {
   if (step > pub16(ch + CH_TO)) return EXPIRED;
   if (!covers(ch, step)) return NO_LEASE;
   if (suiteOf(pub8(ch + CH_FORM)) & 1 && step < pub16(ch + CH_HOLD)) return HOLD;
-  if (pub8(CLASS) == CLASS_NEITHER && count > 1) return SINGLE_ONLY;
   if (counter + count > limit) {
     if (pub8(CLASS) != CLASS_STORAGE) return NO_GRANT;
     return reserve(ch, slot, what, step, counter, count);
@@ -234,7 +225,15 @@ function sealNext(ch: usize, chunkLen: i32, topicLen: i32): void {
 function useOwnKey(ch: usize, sender: i32, step: i32): void {
   if (pub16(ch + CH_KEY_SENDER) == sender && pub16(ch + CH_KEY_STEP) == step) return;
   leaf(ch, step, PAYLOAD_KEY);
-  senderKey(suiteOf(pub8(ch + CH_FORM)), ch, pub32(ch + CH_GENERATION), step, sender, PAYLOAD_KEY, ch + CH_KEY);
+  senderKey(
+    suiteOf(pub8(ch + CH_FORM)),
+    ch,
+    pub32(ch + CH_GENERATION),
+    step,
+    sender,
+    PAYLOAD_KEY,
+    ch + CH_KEY,
+  );
   wipe(PAYLOAD_KEY, KEY_SIZE);
   store<u16>(ch + CH_KEY_SENDER, sender);
   store<u16>(ch + CH_KEY_STEP, step);
@@ -299,7 +298,8 @@ function openNext(slot: i32, frameLen: i32, topicLen: i32, flags: i32): i32 {
   if (flags & FIRST) {
     status = begin(ch, slot, prev, step, sender, counter);
     if (status != OK) return status;
-  } else if (prev != rxPrev || step != rxStep || sender != rxSender || counter != rxCounter + 1) return BAD_PART;
+  } else if (prev != rxPrev || step != rxStep || sender != rxSender || counter != rxCounter + 1)
+    return BAD_PART;
   if (!rxStored) {
     status = check(ROW_COPY, prev, step, counter);
     if (status != OK) return status;
@@ -317,14 +317,15 @@ function stepOf(ch: usize, prev: i32, hint: i32): i32 {
 function isOwn(ch: usize, prev: i32, sender: i32): bool {
   if (!sender) return false;
   return (
-    sender == pub16(ch + (prev ? CH_PREV_SENDER : CH_SENDER)) || sender == pub16(ch + (prev ? CH_PREV_WILL : CH_WILL))
+    sender == pub16(ch + (prev ? CH_PREV_SENDER : CH_SENDER)) ||
+    sender == pub16(ch + (prev ? CH_PREV_WILL : CH_WILL))
   );
 }
 
 /** First frame of a payload: row on a copy, window, key. */
 function begin(ch: usize, slot: i32, prev: i32, step: i32, sender: i32, counter: i32): i32 {
   rxRow = 0;
-  let cached = false;
+  let cached: bool = false;
   if (!rxStored) {
     rxRow = findRow(slot, sender);
     if (rxRow) memory.copy(ROW_COPY, rxRow, ROW_SIZE);
@@ -354,18 +355,22 @@ function deriveFor(ch: usize, slot: i32, prev: i32, step: i32, sender: i32): boo
   let secret = ch + CH_LEAVES + (step - pub16(ch + CH_PREV_FIRST)) * KEY_SIZE;
   if (!prev) {
     secret = LEAF_CACHE;
-    if (
-      pub16(CACHE_SLOT) != slot + 1 ||
-      pub16(CACHE_STEP) != step ||
-      pub32(CACHE_GENERATION) != generation
-    ) {
+    if (pub16(CACHE_SLOT) != slot + 1 || pub16(CACHE_STEP) != step || pub32(CACHE_GENERATION) != generation) {
       leaf(ch, step, LEAF_CACHE);
       store<u16>(CACHE_SLOT, slot + 1);
       store<u16>(CACHE_STEP, step);
       store<u32>(CACHE_GENERATION, generation);
     }
   }
-  senderKey(suiteOf(pub8(ch + (prev ? CH_PREV_FORM : CH_FORM))), ch, generation, step, sender, secret, PAYLOAD_KEY);
+  senderKey(
+    suiteOf(pub8(ch + (prev ? CH_PREV_FORM : CH_FORM))),
+    ch,
+    generation,
+    step,
+    sender,
+    secret,
+    PAYLOAD_KEY,
+  );
   return true;
 }
 
@@ -386,8 +391,8 @@ function accept(
   if (status != OK) return status;
   const part = pub8(OUT);
   if (!isNarrow(ch, prev)) {
-    if ((part & 63) != rxIndex || (part >> 7) != ((flags & FINAL) >> 1)) return BAD_PART;
-  } else if (!(flags & FINAL)) return BAD_PART;
+    if ((part & 63) != rxIndex || part >> 7 != (flags & FINAL) >> 1) return BAD_PART;
+  } else if (!(flags & FINAL)) return BAD_LENGTH;
   store<u32>(OUT, generationOf(ch, prev), 8);
   store<u16>(OUT, step, 12);
   store<u16>(OUT, counter, 14);
@@ -397,7 +402,11 @@ function accept(
   if (!rxStored) mark(ROW_COPY, prev, step, counter);
   if (!(flags & FINAL)) return rxIndex < MESSAGE_MAX ? MORE : BAD_PART;
   if (!rxStored && isNewest(ROW_COPY, prev, step)) {
-    memory.copy(ROW_COPY + ROW_KEY, PAYLOAD_KEY, keySizeOf(suiteOf(pub8(ch + (prev ? CH_PREV_FORM : CH_FORM)))));
+    memory.copy(
+      ROW_COPY + ROW_KEY,
+      PAYLOAD_KEY,
+      keySizeOf(suiteOf(pub8(ch + (prev ? CH_PREV_FORM : CH_FORM)))),
+    );
     store<u8>(ROW_COPY + ROW_FLAGS, pub8(ROW_COPY + ROW_FLAGS) | R_KEY);
     if (pub8(CLASS) == CLASS_STORAGE && pastMark(ROW_COPY, counter)) {
       pendingMark = 2;
@@ -416,7 +425,7 @@ function isNarrow(ch: usize, prev: i32): i32 {
 
 function commit(): void {
   if (rxRow) memory.copy(rxRow, ROW_COPY, ROW_SIZE);
-  addCredit(1);
+  addCredit(rxIndex);
   discard();
 }
 
@@ -444,12 +453,12 @@ export function beacon(slot: i32, len: i32): i32 {
   if (status != OK) return status;
   const ch = channelIn(slot);
   if (!ch) return NO_CHANNEL;
+  if (countBeacon(slot)) return BUSY;
   status = checkBeacon(ch, len);
   if (status != OK) {
     countRefusal(status);
     return status;
   }
-  if (beaconsPause(slot)) return BUSY;
   status = checkChain(ch);
   if (status != OK) {
     pauseBeacons(slot);

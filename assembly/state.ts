@@ -17,9 +17,11 @@ import {
   markBlock,
   rowAt,
 } from "./channel";
+import { packNodes } from "./keytree";
 import {
   ACK_COUNT,
   ACK_STATUSES,
+  BEACON_AT,
   CHANNELS,
   CHANNEL_SIZE,
   CHANNEL_STORED,
@@ -27,6 +29,7 @@ import {
   CH_GENERATION,
   CH_HOLD,
   CH_LIMIT,
+  CH_NODES,
   CH_OWN,
   CH_PREV_COUNT,
   CH_SENDER,
@@ -108,7 +111,7 @@ export function ready(): i32 {
 
 /** Notes that keys, epochs or the revision changed; a device without storage has nothing to store. */
 export function setDirty(): void {
-  store<u8>(DIRTY, (pub8(CLASS) == CLASS_STORAGE) as i32);
+  store<u8>(DIRTY, i32(pub8(CLASS) == CLASS_STORAGE));
 }
 
 /** Zero state but for the identity and storage key. */
@@ -123,6 +126,7 @@ export function blank(): void {
   wipe(ROW_TABLE, ROWS * ROW_SIZE);
   wipe(LEAF_CACHE, 24);
   wipe(COUNTS, 12);
+  wipe(BEACON_AT, CHANNELS * 4);
   store<u8>(CREDIT, 16);
 }
 
@@ -219,6 +223,7 @@ function writeChannel(): void {
   while (!pub8(ch + CH_USED)) ch = channelAt(++cursor);
   ++cursor;
   memory.copy(TEXT, ch, CHANNEL_STORED);
+  packNodes(ch, TEXT + CH_NODES);
   store<u32>(TEXT + CH_OWN + OWN_COUNTER, pub32(ch + CH_LIMIT));
   store<u32>(TEXT + CH_OWN + OWN_SIZE + OWN_COUNTER, pub32(ch + CH_LIMIT + 4));
 }
@@ -349,7 +354,14 @@ function readRows(len: i32): i32 {
   for (let at = TEXT; at < TEXT + len; at += ROW_RECORD) {
     const slot = pub16(at);
     if (slot >= channelCount) return BAD_RECORD;
-    const status = raisePeer(slot, pub32(at + 4), pub16(at + 12), pub16(at + 2), pub32(at + 8), pub16(at + 14));
+    const status = raisePeer(
+      slot,
+      pub32(at + 4),
+      pub16(at + 12),
+      pub16(at + 2),
+      pub32(at + 8),
+      pub16(at + 14),
+    );
     if (status != OK) return status;
   }
   return OK;
@@ -383,8 +395,7 @@ export function loadMark(): i32 {
   setRecordNonce(KIND_MARK, LAYOUT, 0, sequence, number);
   wipe(PREVIOUS, TAG_SIZE);
   if (openRecord(FRAME + 8, MARK_TEXT, FRAME + 32) != OK) return BAD_RECORD;
-  // A torn record may have used the next number.
-  if (sequence == pub32(SEQUENCE) && <u32>number >= <u32>pub32(MARK_NUMBER)) store<u32>(MARK_NUMBER, number + 1);
+  if (sequence == pub32(SEQUENCE) && <u32>number > <u32>pub32(MARK_NUMBER)) store<u32>(MARK_NUMBER, number);
   const status = applyMark(FRAME + 8);
   wipe(FRAME, 48);
   return status;

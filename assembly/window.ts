@@ -49,7 +49,7 @@ export function check(row: usize, prev: i32, step: i32, counter: i32): i32 {
   if (at > n1) return OK;
   if (at == n1) return checkBits(pub16(row + ROW_TOP1), row + ROW_BITS1, counter);
   if (at == n0) return checkBits(pub16(row + ROW_TOP0), row + ROW_BITS0, counter);
-  if (at < n0 || pub8(row + ROW_FLAGS) & R_CLOSED_BELOW) return CLOSED;
+  if (n0 < 0 ? pub8(row + ROW_FLAGS) & R_CLOSED_BELOW : at < n0) return CLOSED;
   return OK;
 }
 
@@ -68,8 +68,7 @@ export function mark(row: usize, prev: i32, step: i32, counter: i32): void {
   if (at == n1) return markBits(row + ROW_TOP1, row + ROW_BITS1, counter);
   if (at == order0(row)) return markBits(row + ROW_TOP0, row + ROW_BITS0, counter);
   if (at > n1) return begin(row, prev, step, counter);
-  let flags = pub8(row + ROW_FLAGS);
-  if (flags & R_N0) flags |= R_CLOSED_BELOW;
+  const flags = pub8(row + ROW_FLAGS);
   store<u8>(row + ROW_FLAGS, (flags & ~R_N0_PREV) | R_N0 | (prev ? R_N0_PREV : 0));
   store<u16>(row + ROW_STEP0, step);
   store<u16>(row + ROW_TOP0, counter);
@@ -81,8 +80,7 @@ function begin(row: usize, prev: i32, step: i32, counter: i32): void {
   const flags = pub8(row + ROW_FLAGS);
   let next = flags & ~(R_N1_PREV | R_N0_PREV | R_MARK);
   if (flags & R_N1) {
-    if (flags & R_N0) next |= R_CLOSED_BELOW;
-    next |= R_N0;
+    next = (next | R_N0) & ~R_CLOSED_BELOW;
     if (flags & R_N1_PREV) next |= R_N0_PREV;
     store<u16>(row + ROW_STEP0, pub16(row + ROW_STEP1));
     store<u16>(row + ROW_TOP0, pub16(row + ROW_TOP1));
@@ -140,20 +138,12 @@ export function isLater(row: usize, prev: i32, step: i32, bound: i32): bool {
   return at > n1 || (at == n1 && bound > boundOf(row));
 }
 
-/** The previous generation is gone: nothing of it may be accepted again. */
-export function dropPrevious(row: usize): void {
-  const flags = pub8(row + ROW_FLAGS);
-  if (flags & R_N0 && flags & R_N0_PREV) {
-    store<u8>(row + ROW_FLAGS, (flags & ~(R_N0 | R_N0_PREV)) | R_CLOSED_BELOW);
-  }
-}
-
 /** The held generation becomes the previous one. Returns whether the row still has a readable epoch. */
 export function age(row: usize): bool {
   const flags = pub8(row + ROW_FLAGS);
   if (!(flags & R_N1) || flags & R_N1_PREV) return false;
   let next = flags | R_N1_PREV;
-  if (flags & R_N0) next = flags & R_N0_PREV ? (next & ~(R_N0 | R_N0_PREV)) | R_CLOSED_BELOW : next | R_N0_PREV;
+  if (flags & R_N0) next = flags & R_N0_PREV ? next & ~(R_N0 | R_N0_PREV) : next | R_N0_PREV;
   store<u8>(row + ROW_FLAGS, next);
   return true;
 }

@@ -1,0 +1,396 @@
+// The shipped module behind the interface of the slow twin: the same scripts and cases run over both.
+
+import { CHUNK_OFFSET, CONTROL_FRAME, FLAG_FINAL, FLAG_FIRST, FLAG_STORED } from "../../host/core/abi.ts";
+import type { Build, Engine, Instance } from "../../host/core/engine.ts";
+import { STATUS } from "../../host/status.ts";
+import { type Bytes, concat, hex, unhex, utf8 } from "../twin/bytes.ts";
+import type { DeviceModel, DeviceOptions, Identity, Outcome } from "../twin/model.ts";
+import { joinPart, type PartJoin } from "../twin/window.ts";
+
+const STATE_SIZE = 160;
+const SEQUENCE_AT = 144;
+const OUT_SIZE = 20;
+const MARK_SIZE = 48;
+const BLOB_HEADER = 16;
+const MESSAGE_FRAMES = 64;
+const SEQUENCE_MAX = 0xffffffff;
+
+type Waiting = { kind: "protect" | "unprotect" | "blob"; finish: () => Outcome };
+
+/** State that a build keeps in memory, in bytes: the device, its channels, its rows (assembly/layout.ts). */
+export function tablesOf(build: Build): { channels: number; channelSize: number; rows: number } {
+  const host = build === "host";
+  const leaves = host ? 15 : 4;
+  const channels = host ? 1024 : 4;
+  return { channels, channelSize: 224 + 16 * leaves + 56, rows: channels + (host ? 65536 : 8) };
+}
+
+export class CoreModel implements DeviceModel {
+  readonly instance: Instance;
+  private readonly options: DeviceOptions;
+  private readonly build: Build;
+  private readonly memory: Uint8Array;
+  private readonly view: DataView;
+  private readonly frame: number;
+  private readonly topicAt: number;
+  private identity: Identity | null = null;
+  private running = false;
+  private waiting: Waiting | null = null;
+  private readonly joins = new Map<string, PartJoin>();
+
+  constructor(engine: Engine, build: Build, options: DeviceOptions) {
+    this.options = options;
+    this.build = build;
+    this.instance = engine.instantiate(build);
+    this.memory = this.instance.memory;
+    this.view = new DataView(this.memory.buffer, this.memory.byteOffset);
+    this.frame = this.call("framePtr");
+    this.topicAt = this.call("topicPtr");
+  }
+
+  private call(name: string, ...args: number[]): number {
+    const f = this.instance.calls[name];
+    if (f === undefined) throw new Error(`no export ${name}`);
+    return f(...args);
+  }
+
+  private barred(): Outcome | null {
+    if (!this.running) return { status: STATUS.NO_IDENTITY };
+    if (this.waiting !== null) return { status: STATUS.BAD_ORDER };
+    return null;
+  }
+
+  private pending(): Outcome | null {
+    const barred = this.barred();
+    if (barred !== null) return barred;
+    return this.memory[this.call("statePtr") + 31] === 1 ? { status: STATUS.PENDING } : null;
+  }
+
+  private slotOf(id: string): number {
+    this.memory.set(unhex(id), this.frame);
+    return this.call("channelSlot");
+  }
+
+  private setTopic(topic: string): number {
+    const bytes = utf8(topic);
+    if (bytes.length > this.call("topicMax")) return -1;
+    this.memory.set(bytes, this.topicAt);
+    return bytes.length;
+  }
+
+  private init(identity: Identity, bootNonce: Bytes): void {
+    const { realm, device, key } = identity;
+    const nonce = this.options.class === 1 ? bootNonce : new Uint8Array(8);
+    this.memory.set(concat(realm, device, nonce, key), this.frame);
+    this.call("init", this.options.class, 0);
+  }
+
+  private asks(status: number): Outcome {
+    if (status !== STATUS.BAD_TAG && status !== STATUS.UNKNOWN_EPOCH) return { status };
+    const asks = this.call("asks") === 1;
+    if (asks) this.memory[this.findAsk()] = 0;
+    return { status, asks };
+  }
+
+  /** Address of the byte behind asks(), which only hello() clears: the one that makes it 0. */
+  private askAt = -1;
+  private findAsk(): number {
+    for (let at = 0; this.askAt < 0 && at < this.memory.length; ++at) {
+      if (this.memory[at] !== 1) continue;
+      this.memory[at] = 0;
+      if (this.call("asks") === 0) this.askAt = at;
+      this.memory[at] = 1;
+    }
+    return this.askAt;
+  }
+
+  provision(identity: Identity, bootNonce: Bytes): Outcome {
+    this.identity = identity;
+    this.waiting = null;
+    this.joins.clear();
+    this.init(identity, bootNonce);
+    this.running = true;
+    return { status: STATUS.OK };
+  }
+
+  restart(slots: readonly [Bytes, Bytes], marks: readonly Bytes[], bootNonce: Bytes): Outcome {
+    const { identity } = this;
+    if (identity === null) return { status: STATUS.NO_IDENTITY };
+    this.provision(identity, bootNonce);
+    if (this.options.class !== 0) return { status: STATUS.OK };
+    const written = slots.filter((slot) => slot.some((byte) => byte !== 0xff));
+    const order = [...written].sort((a, b) => sequenceOf(a) - sequenceOf(b));
+    const valid = order.map((slot) => this.load(identity, bootNonce, slot));
+    const newest = valid.lastIndexOf(true);
+    if (written.length === 2 && newest < 0) return this.stop(STATUS.BAD_RECORD);
+    if (newest < 0) this.init(identity, bootNonce);
+    else if (newest < order.length - 1) this.load(identity, bootNonce, order[newest] as Bytes);
+    for (const mark of marks) {
+      if (mark.length !== MARK_SIZE) continue;
+      this.memory.set(mark, this.frame);
+      if (this.call("loadMark") === STATUS.NO_ROOM) return this.stop(STATUS.NO_ROOM);
+    }
+    this.call("loadEnd", valid.includes(false) ? 1 : 0);
+    return { status: STATUS.OK };
+  }
+
+  private stop(status: number): Outcome {
+    this.running = false;
+    return { status };
+  }
+
+  private load(identity: Identity, bootNonce: Bytes, blob: Bytes): boolean {
+    this.init(identity, bootNonce);
+    if (blob.length < BLOB_HEADER) return false;
+    this.memory.set(blob.subarray(0, BLOB_HEADER), this.frame);
+    let status = this.call("loadBegin");
+    let at = BLOB_HEADER;
+    for (let size = this.call("loadSize"); status <= STATUS.MORE && size > 0; size = this.call("loadSize")) {
+      if (at + size > blob.length) return false;
+      this.memory.set(blob.subarray(at, at + size), this.frame);
+      at += size;
+      status = this.call("loadNext");
+    }
+    return status === STATUS.OK && at === blob.length;
+  }
+
+  protect(channel: string, text: Bytes, topic: string, will: boolean): Outcome {
+    const barred = this.pending();
+    if (barred !== null) return barred;
+    const slot = this.slotOf(channel);
+    if (slot < 0) return { status: STATUS.NO_CHANNEL };
+    const at = this.call("channelPtr", slot);
+    const size = (this.memory[at + 21] ?? 0) << 3;
+    const max = size - ((this.memory[at + 20] ?? 0) & 16 ? 16 : 24);
+    const narrow = ((this.memory[at + 23] ?? 0) & 4) !== 0;
+    const count = Math.max(1, Math.ceil(text.length / max));
+    const topicLen = this.setTopic(topic);
+    if (count > MESSAGE_FRAMES || topicLen < 0) return { status: STATUS.BAD_ARGUMENT };
+    const what = will ? 1 : 0;
+    const seal = (index: number) => {
+      const chunk = text.subarray(index * max, (index + 1) * max);
+      this.memory.set(chunk, this.frame + CHUNK_OFFSET);
+      return this.call("protect", slot, what, index, count, chunk.length, topicLen);
+    };
+    const finish = (): Outcome => {
+      const frames: Bytes[] = [];
+      for (let index = 0; index < count; ++index) {
+        const status = seal(index);
+        if (status !== STATUS.OK) return { status };
+        frames.push(this.memory.slice(this.frame, this.frame + size));
+      }
+      return { status: STATUS.OK, payloads: narrow ? frames : [concat(...frames)] };
+    };
+    const mark = this.callForMark(() => seal(0));
+    if (mark === null) return finish0(this, finish, seal);
+    if (typeof mark === "number") return { status: mark };
+    this.waiting = { kind: "protect", finish };
+    return { status: STATUS.STORE_MARK, record: mark };
+
+    // The first frame is sealed already: take it, then the others.
+    function finish0(self: CoreModel, _: () => Outcome, next: (index: number) => number): Outcome {
+      const frames = [self.memory.slice(self.frame, self.frame + size)];
+      for (let index = 1; index < count; ++index) {
+        const status = next(index);
+        if (status !== STATUS.OK) return { status };
+        frames.push(self.memory.slice(self.frame, self.frame + size));
+      }
+      return { status: STATUS.OK, payloads: narrow ? frames : [concat(...frames)] };
+    }
+  }
+
+  /** null: OK; bytes: the mark to store; a number: refused. */
+  private callForMark(call: () => number): Bytes | null | number {
+    const status = call();
+    if (status === STATUS.OK) return null;
+    if (status !== STATUS.STORE_MARK) return status;
+    const at = this.call("recordPtr");
+    return this.memory.slice(at, at + MARK_SIZE);
+  }
+
+  unprotect(channel: string, payload: Bytes, topic: string, stored: boolean): Outcome {
+    const barred = this.pending();
+    if (barred !== null) return barred;
+    const slot = this.slotOf(channel);
+    const topicLen = slot < 0 ? 0 : this.setTopic(topic);
+    if (slot >= 0 && topicLen < 0) return this.pass(STATUS.BAD_ARGUMENT);
+    const at = slot < 0 ? 0 : this.call("channelPtr", slot);
+    const high = (payload[1] ?? 0) >> 4;
+    const generation = this.view.getUint32(at + 8, true);
+    const previous =
+      this.memory[at + 72] !== 0 && high !== (generation & 15) && high === ((generation - 1) & 15);
+    const size = (this.memory[at + (previous ? 74 : 21)] ?? 0) << 3;
+    const narrow = ((this.memory[at + (previous ? 75 : 23)] ?? 0) & 4) !== 0;
+    const count = payload.length / size;
+    if (slot < 0) return this.pass(STATUS.NO_CHANNEL);
+    if (!Number.isInteger(count) || count < 1 || count > (narrow ? 1 : MESSAGE_FRAMES)) {
+      return this.pass(STATUS.BAD_LENGTH);
+    }
+    const chunks: Bytes[] = [];
+    let status: number = STATUS.MORE;
+    let first = 0;
+    for (let i = 0; i < count; ++i) {
+      this.memory.set(payload.subarray(i * size, (i + 1) * size), this.frame);
+      const flags = (i === 0 ? FLAG_FIRST : 0) | (i === count - 1 ? FLAG_FINAL : 0) | (stored ? FLAG_STORED : 0);
+      status = this.call("unprotect", slot, size, topicLen, flags);
+      if (status > STATUS.STORE_MARK) return this.asks(status);
+      const out = this.call("outPtr");
+      if (i === 0) first = this.view.getUint16(out + 14, true);
+      const length = this.view.getUint32(out + 4, true);
+      chunks.push(this.memory.slice(this.frame + CHUNK_OFFSET, this.frame + CHUNK_OFFSET + length));
+    }
+    const out = this.memory.slice(this.call("outPtr"), this.call("outPtr") + OUT_SIZE);
+    const outcome = () => this.opened(channel, out, first, chunks, narrow, stored);
+    if (status === STATUS.OK) return outcome();
+    const record = this.memory.slice(this.call("recordPtr"), this.call("recordPtr") + MARK_SIZE);
+    this.waiting = { kind: "unprotect", finish: outcome };
+    return { status, record };
+  }
+
+  /** A payload refused before the core saw it still counts for B-4: the core is given an impossible frame. */
+  private pass(status: number): Outcome {
+    this.call("unprotect", -1, 0, 0, FLAG_FIRST);
+    return { status };
+  }
+
+  private opened(
+    channel: string,
+    out: Bytes,
+    first: number,
+    chunks: Bytes[],
+    narrow: boolean,
+    stored: boolean,
+  ): Outcome {
+    const view = new DataView(out.buffer, out.byteOffset);
+    const sender = view.getUint16(16, true);
+    const epoch = { generation: view.getUint32(8, true), step: view.getUint16(12, true) };
+    const from = { sender, ...epoch, counter: first };
+    if (!narrow) return { status: STATUS.OK, text: concat(...chunks), from };
+    const key = `${channel} ${sender}`;
+    const held = stored ? null : (this.joins.get(key) ?? null);
+    const joined = joinPart(held, epoch, first, out[0] ?? 0, chunks[0] as Bytes);
+    if (!stored) {
+      if (joined.next === null) this.joins.delete(key);
+      else this.joins.set(key, joined.next);
+    }
+    return joined.status === STATUS.OK
+      ? { status: STATUS.OK, text: joined.text, from }
+      : { status: joined.status, from };
+  }
+
+  beacon(channel: string, payload: Bytes): Outcome {
+    const barred = this.pending();
+    if (barred !== null) return barred;
+    const slot = this.slotOf(channel);
+    this.memory.set(payload.subarray(0, 64), this.frame);
+    const status = this.call("beacon", slot, payload.length);
+    if (status !== STATUS.STORE_BLOB) return this.asks(status);
+    this.call("stored");
+    return { status: STATUS.OK };
+  }
+
+  control(payload: Bytes, topic: string): Outcome {
+    const barred = this.pending();
+    if (barred !== null) return barred;
+    const count = payload.length / CONTROL_FRAME;
+    const topicLen = this.setTopic(topic);
+    if (topicLen < 0) return this.pass(STATUS.BAD_ARGUMENT);
+    if (!Number.isInteger(count) || count < 1 || count > 16) return this.pass(STATUS.BAD_LENGTH);
+    let status: number = STATUS.MORE;
+    for (const pass of [1, 2]) {
+      for (let i = 0; i < count; ++i) {
+        this.memory.set(payload.subarray(i * CONTROL_FRAME, (i + 1) * CONTROL_FRAME), this.frame);
+        status = this.call("control", CONTROL_FRAME, topicLen, i, count, pass);
+        if (status > STATUS.STORE_BLOB) return this.asks(status);
+      }
+    }
+    this.forgetJoins();
+    return { status };
+  }
+
+  /** Joins of channels that are not held any more. */
+  private forgetJoins(): void {
+    for (const key of this.joins.keys()) {
+      if (this.slotOf(key.slice(0, 16)) < 0) this.joins.delete(key);
+    }
+  }
+
+  private answer(status: number): Outcome {
+    if (status !== STATUS.OK) return { status };
+    return { status, payloads: [this.memory.slice(this.frame, this.frame + CONTROL_FRAME)] };
+  }
+
+  ack(topic: string): Outcome {
+    const barred = this.pending();
+    if (barred !== null) return barred;
+    const topicLen = this.setTopic(topic);
+    return topicLen < 0 ? { status: STATUS.BAD_ARGUMENT } : this.answer(this.call("ack", topicLen));
+  }
+
+  hello(topic: string, want: Bytes): Outcome {
+    const barred = this.pending();
+    if (barred !== null) return barred;
+    if (want.length !== 8) return { status: STATUS.BAD_ARGUMENT };
+    const slot = want.some((byte) => byte !== 0) ? this.slotOf(hex(want)) : -1;
+    const topicLen = this.setTopic(topic);
+    return topicLen < 0 ? { status: STATUS.BAD_ARGUMENT } : this.answer(this.call("hello", topicLen, slot));
+  }
+
+  saveBlob(sequence: number): Outcome {
+    const barred = this.barred();
+    if (barred !== null) return barred;
+    const at = this.call("statePtr") + SEQUENCE_AT;
+    const held = this.view.getUint32(at, true);
+    const fits = Number.isInteger(sequence) && sequence > held && sequence <= SEQUENCE_MAX;
+    if (this.options.class !== 0 || !fits) return { status: STATUS.BAD_ARGUMENT };
+    const before = this.memory.slice(at, at + 12);
+    this.view.setUint32(at, sequence - 1, true);
+    this.memory[at + 8] = 0;
+    const chunks = this.call("saveBegin");
+    const parts = [this.memory.slice(this.frame, this.frame + BLOB_HEADER)];
+    for (let i = 0; i < chunks; ++i) {
+      const length = this.call("saveNext");
+      parts.push(this.memory.slice(this.frame, this.frame + length));
+    }
+    const after = this.memory.slice(at, at + 12);
+    this.memory.set(before, at);
+    this.waiting = {
+      kind: "blob",
+      finish: () => {
+        this.memory.set(after, at);
+        return { status: STATUS.OK };
+      },
+    };
+    return { status: STATUS.STORE_BLOB, record: concat(...parts) };
+  }
+
+  confirm(stored: boolean): Outcome {
+    if (!this.running) return { status: STATUS.NO_IDENTITY };
+    const { waiting } = this;
+    if (waiting === null) return { status: STATUS.BAD_ORDER };
+    this.waiting = null;
+    if (!stored) {
+      if (waiting.kind !== "blob") this.call("discard");
+      return { status: STATUS.OK };
+    }
+    this.call("stored");
+    return waiting.finish();
+  }
+
+  tick(): Outcome {
+    if (!this.running) return { status: STATUS.NO_IDENTITY };
+    this.call("tick");
+    return { status: STATUS.OK };
+  }
+
+  snapshot(): string {
+    const { channels, channelSize, rows } = tablesOf(this.build);
+    const at = this.call("statePtr");
+    const size = STATE_SIZE + channels * channelSize + rows * 64;
+    return Buffer.from(this.memory.subarray(at, at + size)).toString("base64");
+  }
+}
+
+function sequenceOf(blob: Bytes): number {
+  return blob.length < 12 ? -1 : new DataView(blob.buffer, blob.byteOffset).getUint32(8, true);
+}
