@@ -20,6 +20,8 @@ export class MqttLink implements Link {
   /** Does not connect yet. Throws for an address that is none. */
   constructor(url: string, options: LinkOptions) {
     this.#client = mqtt.connect(url, { ...clientOptions(options), manualConnect: true });
+    // Left on, it makes MQTT.js reconnect after an end() that came before the CONNACK.
+    this.#client.options.manualConnect = false;
     this.#client.on("connect", (packet) => this.onConnect(packet.sessionPresent));
     this.#client.on("message", (topic, payload, packet) =>
       this.onMessage(topic, new Uint8Array(payload), packet.retain),

@@ -221,6 +221,8 @@ class Shim {
 
   #attach(): void {
     const inner = this.#inner;
+    // Its work is done; left on, it makes MQTT.js reconnect after an end() that came before the CONNACK.
+    inner.options.manualConnect = false;
     const connect = inner.connect.bind(inner);
     inner.connect = () => {
       this.#will.place();
