@@ -114,7 +114,9 @@ export class RefusedError extends Error {
 
   constructor(status: StatusName, topic?: string) {
     const words = status.toLowerCase().replaceAll("_", " ");
-    super(`refused (${words})${topic === undefined ? "" : ` on ${JSON.stringify(topic)}`}: ${MEANING[status]}`);
+    super(
+      `refused (${words})${topic === undefined ? "" : ` on ${JSON.stringify(topic)}`}: ${MEANING[status]}`,
+    );
     this.name = "RefusedError";
     this.status = status;
     this.topic = topic;

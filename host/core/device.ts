@@ -245,7 +245,8 @@ export class Device {
    */
   control(payload: Uint8Array): { reply: Uint8Array | null; changed: boolean } {
     const count = payload.length / CONTROL_FRAME;
-    if (!Number.isInteger(count) || count < 1 || count > 16) throw new RefusedError("BAD_LENGTH", this.downTopic);
+    if (!Number.isInteger(count) || count < 1 || count > 16)
+      throw new RefusedError("BAD_LENGTH", this.downTopic);
     const before = this.#fingerprint();
     const topicLength = this.#setTopic(this.downTopic);
     let status: number = STATUS.MORE;
@@ -477,7 +478,9 @@ export class Device {
     if (this.#kind !== 0) return;
     const { slots, marks } = this.#store.load();
     const newer = sequenceOf(slots[0]) > sequenceOf(slots[1]) ? 0 : 1;
-    const valid = [newer === 0 ? 1 : 0, newer].map((index) => this.#loadSlot(identity, bootNonce, slots[index]));
+    const valid = [newer === 0 ? 1 : 0, newer].map((index) =>
+      this.#loadSlot(identity, bootNonce, slots[index]),
+    );
     const torn = slots.filter((slot) => slot !== null).length > valid.filter(Boolean).length;
     if (valid[0] && !valid[1]) this.#loadSlot(identity, bootNonce, slots[newer === 0 ? 1 : 0]);
     if (!valid[0] && !valid[1]) {
@@ -497,7 +500,11 @@ export class Device {
     this.#memory.set(blob.subarray(0, BLOB_HEADER), this.#frame);
     let status = blob.length < BLOB_HEADER ? STATUS.BAD_RECORD : this.#calls.loadBegin();
     let at = BLOB_HEADER;
-    for (let size = this.#calls.loadSize(); status <= STATUS.MORE && size > 0; size = this.#calls.loadSize()) {
+    for (
+      let size = this.#calls.loadSize();
+      status <= STATUS.MORE && size > 0;
+      size = this.#calls.loadSize()
+    ) {
       if (size > blob.length - at) return false;
       this.#memory.set(blob.subarray(at, at + size), this.#frame);
       at += size;
@@ -510,7 +517,8 @@ export class Device {
   #loadMark(mark: Uint8Array): void {
     this.#memory.set(mark.subarray(0, MARK_SIZE), this.#frame);
     const status = this.#calls.loadMark();
-    if (status !== STATUS.OK && status !== STATUS.BAD_RECORD && status !== STATUS.BAD_TAG) throw this.#refusal(status);
+    if (status !== STATUS.OK && status !== STATUS.BAD_RECORD && status !== STATUS.BAD_TAG)
+      throw this.#refusal(status);
   }
 }
 

@@ -1,8 +1,8 @@
 // What the key server asks of the core: the same rooms the device runs, with keys given by the caller.
 
-import type { Engine, Instance } from "./engine.ts";
-import { CHUNK_OFFSET, KIT_CONTEXT_MAX } from "./abi.ts";
 import { RefusedError, STATUS, statusName } from "../status.ts";
+import { CHUNK_OFFSET, KIT_CONTEXT_MAX } from "./abi.ts";
+import type { Engine, Instance } from "./engine.ts";
 
 /** Labels of SPEC section 3; the number is the index the core knows them by. */
 export const LABEL = {
@@ -55,7 +55,8 @@ export class Kit {
 
   /** SPEC S-6; key 16 bytes, context at most 64 bytes, n at most 64. */
   derive(suite: number, key: Uint8Array, label: Label, context: Uint8Array, n: number): Uint8Array {
-    if (key.length !== 16 || context.length > KIT_CONTEXT_MAX || n > 64) throw new RefusedError("BAD_ARGUMENT");
+    if (key.length !== 16 || context.length > KIT_CONTEXT_MAX || n > 64)
+      throw new RefusedError("BAD_ARGUMENT");
     const { memory, calls } = this.#instance;
     memory.set(key, this.#a);
     memory.set(context, this.#b);

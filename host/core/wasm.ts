@@ -25,7 +25,7 @@ export function v8Engine(): Engine {
     name: "v8",
     instantiate(build: Build): Instance {
       const { exports } = new WebAssembly.Instance(compile(build), {});
-      const memory = new Uint8Array((exports["memory"] as WebAssembly.Memory).buffer);
+      const memory = new Uint8Array((exports.memory as WebAssembly.Memory).buffer);
       const calls: Instance["calls"] = {};
       for (const [name, value] of Object.entries(exports)) {
         if (typeof value === "function") calls[name] = value as (...args: number[]) => number;

@@ -5,6 +5,7 @@ import type { Build, Engine, Instance } from "../../host/core/engine.ts";
 import { STATUS } from "../../host/status.ts";
 import { type Bytes, concat, hex, unhex, utf8 } from "../twin/bytes.ts";
 import type { DeviceModel, DeviceOptions, Identity, Outcome } from "../twin/model.ts";
+import { openBlob, sealBlob, storageKey } from "../twin/storage.ts";
 import { joinPart, type PartJoin } from "../twin/window.ts";
 
 const STATE_SIZE = 160;
@@ -25,6 +26,12 @@ export function tablesOf(build: Build): { channels: number; channelSize: number;
   return { channels, channelSize: 224 + 16 * leaves + 56, rows: channels + (host ? 65536 : 8) };
 }
 
+/** The build that a device with such options runs. */
+export function buildFor(options: DeviceOptions): Build {
+  if (options.layout === 2) return "host";
+  return (options.suites & 0b1100) === 0 ? "device-ascon" : "device";
+}
+
 export class CoreModel implements DeviceModel {
   readonly instance: Instance;
   private readonly options: DeviceOptions;
@@ -38,10 +45,10 @@ export class CoreModel implements DeviceModel {
   private waiting: Waiting | null = null;
   private readonly joins = new Map<string, PartJoin>();
 
-  constructor(engine: Engine, build: Build, options: DeviceOptions) {
+  constructor(engine: Engine, options: DeviceOptions) {
     this.options = options;
-    this.build = build;
-    this.instance = engine.instantiate(build);
+    this.build = buildFor(options);
+    this.instance = engine.instantiate(this.build);
     this.memory = this.instance.memory;
     this.view = new DataView(this.memory.buffer, this.memory.byteOffset);
     this.frame = this.call("framePtr");
@@ -172,31 +179,21 @@ export class CoreModel implements DeviceModel {
       this.memory.set(chunk, this.frame + CHUNK_OFFSET);
       return this.call("protect", slot, what, index, count, chunk.length, topicLen);
     };
-    const finish = (): Outcome => {
-      const frames: Bytes[] = [];
-      for (let index = 0; index < count; ++index) {
-        const status = seal(index);
+    // Seals the frames from `index` on; the one before it, if any, is at FRAME.
+    const finish = (index: number): Outcome => {
+      const frames = index === 0 ? [] : [this.memory.slice(this.frame, this.frame + size)];
+      for (let next = index; next < count; ++next) {
+        const status = seal(next);
         if (status !== STATUS.OK) return { status };
         frames.push(this.memory.slice(this.frame, this.frame + size));
       }
       return { status: STATUS.OK, payloads: narrow ? frames : [concat(...frames)] };
     };
     const mark = this.callForMark(() => seal(0));
-    if (mark === null) return finish0(this, finish, seal);
+    if (mark === null) return finish(1);
     if (typeof mark === "number") return { status: mark };
-    this.waiting = { kind: "protect", finish };
+    this.waiting = { kind: "protect", finish: () => finish(0) };
     return { status: STATUS.STORE_MARK, record: mark };
-
-    // The first frame is sealed already: take it, then the others.
-    function finish0(self: CoreModel, _: () => Outcome, next: (index: number) => number): Outcome {
-      const frames = [self.memory.slice(self.frame, self.frame + size)];
-      for (let index = 1; index < count; ++index) {
-        const status = next(index);
-        if (status !== STATUS.OK) return { status };
-        frames.push(self.memory.slice(self.frame, self.frame + size));
-      }
-      return { status: STATUS.OK, payloads: narrow ? frames : [concat(...frames)] };
-    }
   }
 
   /** null: OK; bytes: the mark to store; a number: refused. */
@@ -231,7 +228,8 @@ export class CoreModel implements DeviceModel {
     let first = 0;
     for (let i = 0; i < count; ++i) {
       this.memory.set(payload.subarray(i * size, (i + 1) * size), this.frame);
-      const flags = (i === 0 ? FLAG_FIRST : 0) | (i === count - 1 ? FLAG_FINAL : 0) | (stored ? FLAG_STORED : 0);
+      const flags =
+        (i === 0 ? FLAG_FIRST : 0) | (i === count - 1 ? FLAG_FINAL : 0) | (stored ? FLAG_STORED : 0);
       status = this.call("unprotect", slot, size, topicLen, flags);
       if (status > STATUS.STORE_MARK) return this.asks(status);
       const out = this.call("outPtr");
@@ -361,7 +359,16 @@ export class CoreModel implements DeviceModel {
         return { status: STATUS.OK };
       },
     };
-    return { status: STATUS.STORE_BLOB, record: concat(...parts) };
+    return { status: STATUS.STORE_BLOB, record: this.inOrder(concat(...parts)) };
+  }
+
+  /** SPEC T-3 leaves the order of rows to the writer: the model's order, if the blob opens for the model. */
+  private inOrder(blob: Bytes): Bytes {
+    if (this.identity === null) return blob;
+    const { realm, device, key } = this.identity;
+    const keeper = { realm, device, storageKey: storageKey(realm, device, key), layout: this.options.layout };
+    const state = openBlob(keeper, blob, this.options.channels);
+    return state === null ? blob : sealBlob(keeper, state, state.sequence);
   }
 
   confirm(stored: boolean): Outcome {

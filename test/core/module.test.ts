@@ -1,0 +1,157 @@
+// The shipped modules themselves: what they import, what they leave in memory, how little they need.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { instantiate } from "@assemblyscript/loader";
+import { v8Engine } from "../../host/core/wasm.ts";
+import { STATUS } from "../../host/status.ts";
+import { type Bytes, hex, run, utf8 } from "../twin/bytes.ts";
+import type { Command } from "../twin/control.ts";
+import { topicAd } from "../twin/frame.ts";
+import { Client, Generation, nodeCommands, parametersOf, revisionOf, sealMessage } from "../twin/server.ts";
+import { channelId } from "../twin/suites.ts";
+import { CoreModel } from "./adapter.ts";
+
+const engine = v8Engine();
+const BUILDS = ["device", "device-ascon", "host"] as const;
+const REALM = run(0x10, 8);
+const DEVICE = run(0xd0, 8);
+const KEY = run(0x80, 16);
+const DOWN = "p/d0d1d2d3d4d5d6d7/down";
+const OPTIONS = { class: 0, channels: 4, senders: 8, suites: 15, layout: 1, frameMax: 1024 } as const;
+
+function bytesOf(build: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(
+    readFileSync(join(import.meta.dirname, "..", "..", "build", `ampoule-${build}.wasm`)),
+  );
+}
+
+for (const build of BUILDS) {
+  test(`module ${build}: imports nothing, starts nothing, exports functions and its memory`, () => {
+    const module = new WebAssembly.Module(bytesOf(build));
+    assert.deepEqual(WebAssembly.Module.imports(module), []);
+    for (const { name, kind } of WebAssembly.Module.exports(module)) {
+      assert.equal(kind, name === "memory" ? "memory" : "function", name);
+    }
+  });
+
+  test(`module ${build}: is instantiated by @assemblyscript/loader as it is by the host`, async () => {
+    const { exports } = await instantiate<Record<string, () => number>>(bytesOf(build), {});
+    assert.equal(exports.framePtr?.(), engine.instantiate(build).calls.framePtr?.());
+  });
+
+  test(`module ${build}: refuses every call before it has an identity`, () => {
+    const { calls } = engine.instantiate(build);
+    assert.equal(calls.protect?.(0, 0, 0, 1, 0, 0), STATUS.NO_IDENTITY);
+    assert.equal(calls.unprotect?.(0, 64, 0, 3), STATUS.NO_IDENTITY);
+    assert.equal(calls.control?.(128, 0, 0, 1, 1), STATUS.NO_IDENTITY);
+    assert.equal(calls.beacon?.(0, 25), STATUS.NO_IDENTITY);
+    assert.equal(calls.ack?.(0), STATUS.NO_IDENTITY);
+    assert.equal(calls.hello?.(0, -1), STATUS.NO_IDENTITY);
+  });
+
+  test(`module ${build}: survives hostile arguments without a trap, and stays without identity`, () => {
+    const { calls } = engine.instantiate(build);
+    const hostile = [-1, 0, 1, 63, 64, 65535, 65536, 0x7fffffff, -0x80000000, 1025, 128];
+    const skip = new Set(["saveBegin", "saveNext", "init"]);
+    for (const [name, call] of Object.entries(calls)) {
+      if (skip.has(name) || name.startsWith("kit")) continue;
+      for (const a of hostile) for (const b of hostile) call(a, b, a, b, a, b);
+    }
+    assert.equal(calls.protect?.(0, 0, 0, 1, 0, 0), STATUS.NO_IDENTITY);
+  });
+}
+
+/** A device with one channel, some frames sealed and opened, and all secrets it was given. */
+function busyDevice() {
+  const model = new CoreModel(engine, OPTIONS);
+  model.provision({ realm: REALM, device: DEVICE, key: KEY }, new Uint8Array(8));
+  const server = new Client(REALM, DEVICE, KEY);
+  const id = channelId(REALM, "a/b");
+  const generation = new Generation({ suite: 0, realm: REALM, id, generation: 3 }, run(0x55, 16));
+  let count = 0;
+  const bring = (...commands: Command[]) => {
+    model.control(server.seal(server.base(), revisionOf(1, ++count), commands, DOWN), DOWN);
+    model.saveBlob(count);
+    model.confirm(true);
+  };
+  const nodes = generation.lease(0, 127, 0);
+  bring({ code: 1, parameters: parametersOf(generation, {}) }, ...nodeCommands(id, 3, nodes));
+  const peer = (counter: number) => sealAs(generation, 9, 0, counter);
+  for (let i = 0; i < 3; ++i) {
+    if (model.protect(hex(id), utf8(`text ${i}`), "a/b", false).status === STATUS.STORE_MARK)
+      model.confirm(true);
+    if (model.unprotect(hex(id), peer(i), "a/b", false).status === STATUS.STORE_MARK) model.confirm(true);
+  }
+  return { model, generation, nodes, bring, id, peer };
+}
+
+function sealAs(generation: Generation, sender: number, step: number, counter: number): Bytes {
+  return sealMessage(
+    generation,
+    { form: 0, size: 64 },
+    { sender, step, counter },
+    topicAd("a/b"),
+    utf8("peer"),
+  )[0] as Bytes;
+}
+
+function assertAbsent(model: CoreModel, secrets: Record<string, Bytes>): void {
+  const memory = Buffer.from(model.instance.memory);
+  for (const [name, secret] of Object.entries(secrets)) {
+    for (const half of [secret.subarray(0, 8), secret.subarray(8, 16)]) {
+      assert.equal(memory.indexOf(half), -1, `${name} is still in memory`);
+    }
+  }
+}
+
+test("core: a device in use holds nodes and cached keys, but no root, leaf or text", () => {
+  const { model, generation, nodes } = busyDevice();
+  assert.notEqual(Buffer.from(model.instance.memory).indexOf(nodes[0]?.key as Bytes), -1);
+  assertAbsent(model, { root: generation.root.key, "left child": generation.node(64).key });
+});
+
+test("core: erases every byte of a dropped channel's keys [C-14]", () => {
+  const { model, generation, nodes, bring, id } = busyDevice();
+  bring({ code: 3, channel: id });
+  const held = Object.fromEntries(nodes.map((node) => [`node ${node.h}`, node.key]));
+  assertAbsent(model, {
+    ...held,
+    leaf: generation.leaf(0),
+    "own key": generation.key(0, 1),
+    "peer key": generation.key(0, 9),
+  });
+});
+
+test("core: erases every byte of the steps that late does not reach any more [K-5]", () => {
+  const { model, generation, id } = busyDevice();
+  assert.equal(model.beacon(hex(id), generation.beacon(0, 10)).status, STATUS.OK);
+  const gone: Record<string, Bytes> = { block: generation.node(32).key };
+  for (let step = 0; step < 8; ++step) {
+    gone[`step ${step}`] = generation.leaf(step);
+    gone[`own key ${step}`] = generation.key(step, 1);
+    gone[`peer key ${step}`] = generation.key(step, 9);
+  }
+  assertAbsent(model, gone);
+});
+
+test("core: erases the old generation's keys when it is replaced without keep [C-11]", () => {
+  const { model, generation, nodes, bring, id } = busyDevice();
+  const next = new Generation({ suite: 0, realm: REALM, id, generation: 4 }, run(0x66, 16));
+  bring({ code: 1, parameters: parametersOf(next, { sender: 2 }) });
+  assertAbsent(model, {
+    node: nodes[0]?.key as Bytes,
+    leaf: generation.leaf(0),
+    "own key": generation.key(0, 1),
+  });
+});
+
+test("core: a refused frame leaves no text in memory [N-3, S-5]", () => {
+  const { model, id, peer } = busyDevice();
+  const frame = peer(7);
+  frame[63] = (frame[63] as number) ^ 1;
+  assert.equal(model.unprotect(hex(id), frame, "a/b", false).status, STATUS.BAD_TAG);
+  assert.equal(Buffer.from(model.instance.memory).indexOf("peer"), -1);
+});

@@ -1,0 +1,236 @@
+// A writer and a reader on the shipped module, power cut at every single write of their stores, the write
+// done, not done or torn.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Device } from "../../host/core/device.ts";
+import { v8Engine } from "../../host/core/wasm.ts";
+import { RefusedError } from "../../host/status.ts";
+import { MemoryStore } from "../../host/store/memory.ts";
+import type { World } from "../../host/world.ts";
+import { hex, run, utf8 } from "../twin/bytes.ts";
+import type { Command } from "../twin/control.ts";
+import { Client, Generation, nodeCommands, parametersOf, revisionOf } from "../twin/server.ts";
+import { channelId } from "../twin/suites.ts";
+
+const REALM = run(0x10, 8);
+const TOPIC = "plant/1/temp";
+const CHANNEL = channelId(REALM, TOPIC);
+const engine = v8Engine();
+const world = { random: (n: number) => new Uint8Array(n) } as World;
+
+class PowerCut extends Error {}
+
+type Cut = { at: number; how: "before" | "torn" | "after" } | null;
+
+/** A store whose n-th write is the last before power fails. */
+class CuttingStore extends MemoryStore {
+  writes = 0;
+  cut: Cut = null;
+
+  private guard(write: (torn: boolean) => void): void {
+    const { cut } = this;
+    const now = ++this.writes;
+    const isNow = cut !== null && now === cut.at;
+    if (!isNow || cut.how !== "before") write(isNow && cut.how === "torn");
+    if (!isNow) return;
+    this.cut = null;
+    throw new PowerCut();
+  }
+
+  override writeSlot(index: 0 | 1, blob: Uint8Array): void {
+    this.guard((torn) => super.writeSlot(index, torn ? blob.subarray(0, blob.length >> 1) : blob));
+  }
+
+  override appendMark(mark: Uint8Array): void {
+    this.guard((torn) => torn || super.appendMark(mark));
+  }
+
+  override clearMarks(): void {
+    this.guard((torn) => torn || super.clearMarks());
+  }
+
+  override saveIdentity(identity: Parameters<MemoryStore["saveIdentity"]>[0]): void {
+    this.guard((torn) => torn || super.saveIdentity(identity));
+  }
+}
+
+/** One device with its store, restarted after each cut, and what the server holds for it. */
+class Machine {
+  readonly store: CuttingStore;
+  readonly server: Client;
+  device: Device;
+  revision = 0;
+  cuts = 0;
+
+  constructor(name: number) {
+    const key = run(name, 16);
+    const device = run(0xd0 + name, 8);
+    this.store = new CuttingStore({ realm: REALM, device, prefix: "p", key });
+    this.server = new Client(REALM, device, key);
+    this.device = this.boot();
+  }
+
+  private boot(): Device {
+    return new Device({ engine, store: this.store, world, build: "device" });
+  }
+
+  /** Runs an act; after a power cut boots again and reports undefined. */
+  run<T>(act: (device: Device) => T): T | undefined {
+    try {
+      return act(this.device);
+    } catch (error) {
+      if (!(error instanceof PowerCut)) throw error;
+      this.cuts++;
+      for (;;) {
+        try {
+          this.device = this.boot();
+          return undefined;
+        } catch (again) {
+          if (!(again instanceof PowerCut)) throw again;
+        }
+      }
+    }
+  }
+
+  /** Sends a revision until it is acked, as a server does: the same commands, the same number. */
+  bring(commands: Command[]): void {
+    const fresh = run(0x40 + this.revision, 32);
+    const ratchet = this.server.ratchet(fresh);
+    const number = revisionOf(1, ++this.revision);
+    const base = this.server.base();
+    for (let tries = 0; tries < 5; ++tries) {
+      const payload = this.server.seal(base, number, [...commands, ratchet], this.device.downTopic);
+      const reply = this.run((device) => device.control(payload).reply);
+      const up = reply && this.server.open(reply, this.device.upTopic);
+      if (up?.ack?.revision !== number) continue;
+      this.settle(up.key?.version ?? 0);
+      return;
+    }
+    throw new Error("the device does not converge");
+  }
+
+  /** V-5: a query under the new key, until it is acked. */
+  private settle(version: number): void {
+    assert.equal(version, this.server.version + 1);
+    this.server.settle();
+    const number = revisionOf(1, ++this.revision);
+    const query: Command = { code: 8, nonce: run(this.revision, 8) };
+    for (let tries = 0; tries < 5; ++tries) {
+      const payload = this.server.seal(this.server.base(), number, [query], this.device.downTopic);
+      const reply = this.run((device) => device.control(payload).reply);
+      const up = reply && this.server.open(reply, this.device.upTopic);
+      if (up?.ack?.revision === number) return;
+    }
+    throw new Error("the device does not settle");
+  }
+}
+
+/** The whole story; returns how many writes each store saw. */
+function play(
+  writerCut: Cut,
+  readerCut: Cut,
+  suite: number,
+): { writer: number; reader: number; lost: number } {
+  const secret = (n: number) => run(0x21 * n, 16);
+  const generation = (n: number) =>
+    new Generation({ suite, realm: REALM, id: CHANNEL, generation: n }, secret(n));
+  const one = generation(1);
+  const two = generation(2);
+  const writer = new Machine(1);
+  const reader = new Machine(2);
+  writer.store.cut = writerCut;
+  reader.store.cut = readerCut;
+
+  const member = (g: Generation, sender: number, keep: boolean): Command[] => [
+    { code: 1, parameters: parametersOf(g, { sender, flags: 8 | (keep ? 128 : 0) }) },
+    ...nodeCommands(CHANNEL, g.scope.generation, g.lease(0, 127, 0)),
+  ];
+  const positions = new Set<string>();
+  const read = new Set<string>();
+  const sent: { payload: Uint8Array; text: string }[] = [];
+  let lost = 0;
+
+  const send = (text: string): void => {
+    const payload = writer.run((device) => {
+      try {
+        return device.protect(CHANNEL, TOPIC, utf8(text))[0];
+      } catch (error) {
+        if (error instanceof RefusedError && error.status === "HOLD") return null;
+        throw error;
+      }
+    });
+    if (payload === undefined || payload === null) return;
+    for (let at = 0; at < payload.length; at += 64) {
+      const position = hex(payload.subarray(at, at + 6));
+      assert.ok(!positions.has(position), `position ${position} sealed twice`);
+      positions.add(position);
+    }
+    sent.push({ payload, text });
+  };
+  const receive = (payload: Uint8Array): void => {
+    try {
+      const text = reader.run((device) =>
+        new TextDecoder().decode(device.unprotect(CHANNEL, TOPIC, payload).text),
+      );
+      if (text === undefined) return;
+      assert.ok(!read.has(text), `${text} accepted twice`);
+      read.add(text);
+    } catch (error) {
+      if (!(error instanceof RefusedError)) throw error;
+    }
+  };
+
+  writer.bring(member(one, 1, false));
+  reader.bring(member(one, 2, false));
+  let n = 0;
+  const burst = (count: number, text: (n: number) => string): void => {
+    for (let i = 0; i < count; ++i) {
+      send(text(n++));
+      const last = sent.at(-1);
+      if (last !== undefined) receive(last.payload);
+    }
+  };
+  burst(20, (i) => `short ${i}`);
+  for (const step of [1, 2]) {
+    const payload = one.beacon(parametersOf(one, {}).form, step);
+    for (const machine of [writer, reader]) {
+      machine.run((device) => {
+        if ((device.channel(CHANNEL)?.step ?? 0) < step) device.beacon(CHANNEL, payload);
+      });
+    }
+    burst(18, (i) => `step ${step} ${i}`);
+  }
+  reader.bring(member(two, 2, true));
+  writer.bring(member(two, 1, true));
+  burst(18, (i) => `long ${i} ${"x".repeat(100)}`);
+  for (const { payload } of sent) receive(payload);
+  for (const { text } of sent) if (!read.has(text)) lost++;
+  return { writer: writer.store.writes, reader: reader.store.writes, lost };
+}
+
+for (const suite of [0, 1]) {
+  test(`device: cut at any write seals no position twice and loses no text but its own, suite ${suite} [P-3, T-5, T-7, T-8]`, () => {
+    const { writer } = play(null, null, suite);
+    assert.ok(writer > 15);
+    for (let at = 1; at <= writer; ++at) {
+      for (const how of ["before", "torn", "after"] as const) {
+        const { lost } = play({ at, how }, null, suite);
+        assert.equal(lost, 0, `cut ${how} write ${at}: the reader lost texts`);
+      }
+    }
+  });
+
+  test(`device: cut at any write takes no text twice and loses at most R frames a sender, suite ${suite} [W-5, W-6, T-6, R-10]`, () => {
+    const { reader, lost } = play(null, null, suite);
+    assert.equal(lost, 0);
+    assert.ok(reader > 8);
+    for (let at = 1; at <= reader; ++at) {
+      for (const how of ["before", "torn", "after"] as const) {
+        const { lost } = play(null, { at, how }, suite);
+        // R = 16, twice after a lost write.
+        assert.ok(lost <= 32, `cut ${how} write ${at}: ${lost} lost`);
+      }
+    }
+  });
+}

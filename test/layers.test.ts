@@ -1,0 +1,73 @@
+// The layout of the project as a test: imports point down, and each outside thing has one door.
+
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+
+const ROOT = join(import.meta.dirname, "..");
+
+/** Rooms of the core from the bottom up; rooms of one row do not import each other. */
+const ROWS = [
+  ["bytes", "layout", "status"],
+  ["form"],
+  ["ascon-p", "xoodoo"],
+  ["ascon", "xoodyak"],
+  ["aead", "kdf"],
+  ["context"],
+  ["frame", "keytree", "beacon", "window", "channel", "credit"],
+  ["epoch", "state"],
+  ["session", "control"],
+  ["index", "kit"],
+  ["host", "kat"],
+];
+
+function sources(folder: string): string[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts") && !name.endsWith(".d.ts") && !name.includes("__tests__"))
+    .map((name) => join(folder, name));
+}
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(ROOT, file), "utf8");
+  return [...text.matchAll(/^(?:import|export) [^;]*?from "([^"]+)"/gm)].map((found) => found[1] ?? "");
+}
+
+function rowOf(room: string): number {
+  const row = ROWS.findIndex((rooms) => rooms.includes(room));
+  assert.notEqual(row, -1, `${room} has no row: say where it belongs`);
+  return row;
+}
+
+test("core: imports point down, and rooms of one row do not import each other", () => {
+  for (const file of sources("assembly")) {
+    const room = file.slice("assembly/".length, -".ts".length);
+    for (const imported of importsOf(file)) {
+      const below = imported.slice("./".length);
+      assert.ok(rowOf(below) < rowOf(room), `${room} imports ${below}`);
+    }
+  }
+});
+
+function filesSaying(pattern: RegExp): string[] {
+  return sources("host").filter((file) => pattern.test(readFileSync(join(ROOT, file), "utf8")));
+}
+
+test("host: one file says WebAssembly", () => {
+  assert.deepEqual(filesSaying(/\bWebAssembly\./), ["host/core/wasm.ts"]);
+});
+
+test("host: SQL is known to the key server's records alone", () => {
+  const files = filesSaying(/\b(SELECT|INSERT INTO|CREATE TABLE|PRAGMA)\b/);
+  for (const file of files) assert.match(file, /^host\/keyserver\/(records|schema)\.ts$/);
+});
+
+test("host: nothing below the client imports it, and the core imports no room of the host but status, world and store", () => {
+  const above = /\/(client|mqtt|keyserver|cli|demo)\//;
+  for (const file of sources("host/core")) {
+    for (const imported of importsOf(file)) assert.doesNotMatch(imported, above, file);
+  }
+  for (const file of [...sources("host/client"), ...sources("host/keyserver"), ...sources("host/store")]) {
+    for (const imported of importsOf(file)) assert.doesNotMatch(imported, /\/(mqtt|cli|demo)\//, file);
+  }
+});
