@@ -1,45 +1,24 @@
 /*
  * The four suites: seal and open a text under a key, a nonce and a topic.
- * SPEC section 3.
+ * SPEC section 3, S-1 to S-5.
  *
- * Suite and lengths are public; a suite that hasSuite() denies must not come
- * here. Times depend on suite, lengths and the verdict alone. Nothing is left of
- * keys, tags and states after a call.
+ * Suite and lengths are public. Times depend on them and on the verdict alone.
+ * Nothing is left of keys, tags and states after a call.
  */
 import * as ascon from "./ascon";
 import * as xoodyak from "./xoodyak";
-import { pub32, wipe } from "./bytes";
+import { DECRYPT, ENCRYPT, pub32, wipe } from "./bytes";
 import { BAD_TAG, OK } from "./status";
 
-export const ASCON_SIV: i32 = 0;
-export const ASCON_AEAD: i32 = 1;
-export const XOODYAK_SIV: i32 = 2;
-export const XOODYAK_AEAD: i32 = 3;
+const KEY_SIZE: i32 = 16;
+const NONCE_SIZE: i32 = 16;
+const TAG_SIZE: i32 = 16;
+const SHORT_TAG_SIZE: i32 = 8;
 
-export const NONCE_SIZE: i32 = 16;
-export const TAG_SIZE: i32 = 16;
-export const SHORT_TAG_SIZE: i32 = 8;
-
-/** Size of one key of a permutation; SIV suites hold two, Km and Ke. */
-const HALF_KEY_SIZE: i32 = 16;
-
-// 48 bytes of scratch, zero between calls.
-const tag = memory.data(TAG_SIZE, 8);
-const sivNonce = memory.data(NONCE_SIZE, 8);
+// Scratch, zero between calls: the whole tag, and N of the SIV suites.
+const tag = memory.data(TAG_SIZE + NONCE_SIZE, 8);
+const sivNonce = tag + TAG_SIZE;
 const verdict = memory.data(4, 4);
-
-/** The suites of this build, one bit for each. */
-export const SUITES: i32 = AMP_XOODYAK ? 0x0f : 0x03;
-
-/** Returns 1 if this build has the suite. suite: 0..3. */
-export function hasSuite(suite: i32): i32 {
-  return (SUITES >> suite) & 1;
-}
-
-/** Returns the key size of a suite: 32 for SIV, 16 for AEAD. */
-export function keySize(suite: i32): i32 {
-  return isAead(suite) ? HALF_KEY_SIZE : 2 * HALF_KEY_SIZE;
-}
 
 function isAead(suite: i32): i32 {
   return suite & 1;
@@ -56,7 +35,7 @@ function begin(suite: i32, keyPtr: usize, noncePtr: usize): void {
   ascon.aeadInit(keyPtr, noncePtr);
 }
 
-/** Associated data a || b. */
+/** Absorbs the associated data a || b. */
 function absorb(suite: i32, aPtr: usize, aLen: i32, bPtr: usize, bLen: i32): void {
   if (AMP_XOODYAK) {
     if (isXoodyak(suite)) {
@@ -71,14 +50,13 @@ function absorb(suite: i32, aPtr: usize, aLen: i32, bPtr: usize, bLen: i32): voi
   ascon.aeadEndAd(aLen + bLen);
 }
 
-function crypt(suite: i32, textPtr: usize, textLen: i32, decrypt: i32): void {
+function crypt(suite: i32, textPtr: usize, textLen: i32, mode: i32): void {
   if (AMP_XOODYAK) {
-    if (isXoodyak(suite)) return xoodyak.crypt(textPtr, textLen, decrypt);
+    if (isXoodyak(suite)) return xoodyak.crypt(textPtr, textLen, mode);
   }
-  ascon.aeadCrypt(textPtr, textLen, decrypt);
+  ascon.aeadCrypt(textPtr, textLen, mode);
 }
 
-/** Computes the tag. */
 function finish(suite: i32, keyPtr: usize): void {
   if (AMP_XOODYAK) {
     if (isXoodyak(suite)) return xoodyak.squeeze(tag, TAG_SIZE);
@@ -86,30 +64,7 @@ function finish(suite: i32, keyPtr: usize): void {
   ascon.aeadTag(keyPtr, tag);
 }
 
-/** Ends the associated data of a computation that has none. */
-function skipAd(suite: i32): void {
-  if (AMP_XOODYAK) {
-    if (isXoodyak(suite)) return;
-  }
-  ascon.aeadEndAd(0);
-}
-
-/** S-1, S-3: T over topic || text under Km. */
-function sivTag(
-  suite: i32,
-  keyPtr: usize,
-  noncePtr: usize,
-  topicPtr: usize,
-  topicLen: i32,
-  textPtr: usize,
-  textLen: i32,
-): void {
-  begin(suite, keyPtr, noncePtr);
-  absorb(suite, topicPtr, topicLen, textPtr, textLen);
-  finish(suite, keyPtr);
-}
-
-/** S-1, S-3: text or C under Ke and N, N being T or T || nonce[8..16). */
+/** Text or C of a SIV suite, under Ke and N: T, or T || nonce[8..16). */
 function sivCrypt(
   suite: i32,
   keyPtr: usize,
@@ -118,17 +73,22 @@ function sivCrypt(
   textLen: i32,
   tagPtr: usize,
   tagLen: i32,
-  decrypt: i32,
+  mode: i32,
 ): void {
   memory.copy(sivNonce, noncePtr, NONCE_SIZE);
   memory.copy(sivNonce, tagPtr, tagLen);
-  begin(suite, keyPtr + HALF_KEY_SIZE, sivNonce);
-  skipAd(suite);
-  crypt(suite, textPtr, textLen, decrypt);
+  begin(suite, keyPtr + KEY_SIZE, sivNonce);
+  // Xoodyak has no Absorb here; Ascon separates domains even after an empty one.
+  if (!AMP_XOODYAK || !isXoodyak(suite)) ascon.aeadEndAd(0);
+  crypt(suite, textPtr, textLen, mode);
 }
 
-/** S-2, S-4: text or C, and T. */
-function aead(
+/**
+ * Replaces text by C or C by text and leaves the whole tag in scratch. A SIV
+ * suite's tag is over the text, so it is computed before the text is encrypted
+ * and after C is decrypted.
+ */
+function process(
   suite: i32,
   keyPtr: usize,
   noncePtr: usize,
@@ -136,17 +96,26 @@ function aead(
   topicLen: i32,
   textPtr: usize,
   textLen: i32,
-  decrypt: i32,
+  tagPtr: usize,
+  tagLen: i32,
+  mode: i32,
 ): void {
+  const siv = !isAead(suite);
+  if (siv && mode == DECRYPT) {
+    sivCrypt(suite, keyPtr, noncePtr, textPtr, textLen, tagPtr, tagLen, mode);
+  }
   begin(suite, keyPtr, noncePtr);
-  absorb(suite, topicPtr, topicLen, 0, 0);
-  crypt(suite, textPtr, textLen, decrypt);
+  absorb(suite, topicPtr, topicLen, textPtr, siv ? textLen : 0);
+  if (!siv) crypt(suite, textPtr, textLen, mode);
   finish(suite, keyPtr);
+  if (mode == ENCRYPT) {
+    memory.copy(tagPtr, tag, tagLen);
+    if (siv) sivCrypt(suite, keyPtr, noncePtr, textPtr, textLen, tagPtr, tagLen, mode);
+  }
 }
 
 function wipeScratch(): void {
-  wipe(tag, TAG_SIZE);
-  wipe(sivNonce, NONCE_SIZE);
+  wipe(tag, TAG_SIZE + NONCE_SIZE);
   ascon.wipe();
   if (AMP_XOODYAK) xoodyak.wipe();
 }
@@ -154,11 +123,11 @@ function wipeScratch(): void {
 /**
  * Seals a text in place.
  *
- * @param suite one that hasSuite() allows
- * @param keyPtr in, keySize(suite) bytes
- * @param noncePtr in, 16 bytes, public
- * @param topicPtr in, topicLen bytes, public
- * @param textPtr in: text, out: ciphertext, textLen bytes
+ * @param suite 0..3; 2 and 3 only if the build has Xoodyak
+ * @param keyPtr in, 32 bytes Km || Ke for suites 0 and 2, else 16
+ * @param noncePtr in, 16 bytes
+ * @param topicPtr in, topicLen bytes
+ * @param textPtr in: text, out: ciphertext; textLen bytes
  * @param tagPtr out, tagLen bytes
  * @param tagLen 16 or 8
  *
@@ -175,37 +144,18 @@ export function seal(
   tagPtr: usize,
   tagLen: i32,
 ): void {
-  if (isAead(suite)) {
-    aead(suite, keyPtr, noncePtr, topicPtr, topicLen, textPtr, textLen, 0);
-    memory.copy(tagPtr, tag, tagLen);
-  } else {
-    sivTag(suite, keyPtr, noncePtr, topicPtr, topicLen, textPtr, textLen);
-    memory.copy(tagPtr, tag, tagLen);
-    sivCrypt(suite, keyPtr, noncePtr, textPtr, textLen, tagPtr, tagLen, 0);
-  }
+  process(suite, keyPtr, noncePtr, topicPtr, topicLen, textPtr, textLen, tagPtr, tagLen, ENCRYPT);
   wipeScratch();
-}
-
-/** Tells, and so makes public, whether a word is zero. */
-function isNonzero(word: u64): i32 {
-  store<u32>(verdict, (word | -word) >> 63);
-  return pub32(verdict);
-}
-
-function refuse(textPtr: usize, textLen: i32): i32 {
-  wipeScratch();
-  wipe(textPtr, textLen);
-  return BAD_TAG;
 }
 
 /**
  * Opens a sealed text in place.
  *
- * @param suite one that hasSuite() allows
- * @param keyPtr in, keySize(suite) bytes
- * @param noncePtr in, 16 bytes, public
- * @param topicPtr in, topicLen bytes, public
- * @param textPtr in: ciphertext, out: text, textLen bytes
+ * @param suite 0..3; 2 and 3 only if the build has Xoodyak
+ * @param keyPtr in, 32 bytes Km || Ke for suites 0 and 2, else 16
+ * @param noncePtr in, 16 bytes
+ * @param topicPtr in, topicLen bytes
+ * @param textPtr in: ciphertext, out: text; textLen bytes
  * @param tagPtr in, tagLen bytes
  * @param tagLen 16 or 8
  * @returns OK or BAD_TAG
@@ -230,21 +180,29 @@ export function open(
 ): i32 {
   // A tag that for some reason is not computed must not match.
   store<u64>(tag, ~load<u64>(tagPtr));
-  if (isAead(suite)) {
-    aead(suite, keyPtr, noncePtr, topicPtr, topicLen, textPtr, textLen, 1);
-  } else {
-    sivCrypt(suite, keyPtr, noncePtr, textPtr, textLen, tagPtr, tagLen, 1);
-    sivTag(suite, keyPtr, noncePtr, topicPtr, topicLen, textPtr, textLen);
-  }
+  process(suite, keyPtr, noncePtr, topicPtr, topicLen, textPtr, textLen, tagPtr, tagLen, DECRYPT);
 
+  // Whatever tagLen is, 8 bytes at least have to agree.
   let bits = load<u64>(tag) ^ load<u64>(tagPtr);
   if (tagLen != SHORT_TAG_SIZE) bits |= load<u64>(tag, 8) ^ load<u64>(tagPtr, 8);
-  if (isNonzero(bits)) return refuse(textPtr, textLen);
+  if (reveal(u32(bits != 0))) return refuse(textPtr, textLen);
 
   // At most 16 times 255.
-  let sum: u64 = 0;
+  let sum: u32 = 0;
   for (let i = 0; i < tagLen; ++i) sum += load<u8>(tag + i) ^ load<u8>(tagPtr + i);
   wipeScratch();
-  if (isNonzero(sum)) return refuse(textPtr, textLen);
+  if (reveal(u32(sum != 0))) return refuse(textPtr, textLen);
   return OK;
+}
+
+/** Makes a bit public: whether the tags differ. */
+function reveal(bit: u32): i32 {
+  store<u32>(verdict, bit);
+  return pub32(verdict);
+}
+
+function refuse(textPtr: usize, textLen: i32): i32 {
+  wipeScratch();
+  wipe(textPtr, textLen);
+  return BAD_TAG;
 }

@@ -12,47 +12,49 @@ export namespace state {
   export let S4: u64 = 0;
 }
 
-/** First round constants of Ascon-p[12] and Ascon-p[8], complemented (Table 5). */
-export const P12: u64 = ~0xf0;
-export const P8: u64 = ~0xb4;
+/** First round constants of Ascon-p[12] and Ascon-p[8], complemented (3.2). */
+export const P12: i32 = ~0xf0;
+export const P8: i32 = ~0xb4;
 
-const STEP: u64 = 0x0f;
-const END: u64 = ~0x3c;
+const STEP: i32 = 0x0f;
+const END: i32 = ~0x3c;
 
 /**
  * Applies Ascon-p to the state.
  *
  * @param constant P12 or P8
  *
- * The substitution layer is the one of section 3.3 with common terms taken
- * once: 18 operations instead of 27. It leaves S2 without the final complement,
- * which the linear layer does not mind and the next round's constant, itself
- * complemented, takes away.
+ * x2 is kept complemented from round to round: that takes the substitution
+ * layer's only complement of a result into the round constant.
  */
-export function permute(constant: u64): void {
+export function permute(constant: i32): void {
   let x0 = state.S0;
   let x1 = state.S1;
   let x2 = ~state.S2;
   let x3 = state.S3;
   let x4 = state.S4;
   do {
-    x2 ^= constant;
+    // 3.2 and 3.3. The 32-bit constant is negative: its extension complements all of x2.
+    x0 ^= x4;
+    x4 ^= x3;
+    x2 ^= x1 ^ (<u64>constant);
+    const t0 = x0 ^ (~x1 & x2);
+    const t1 = x1 ^ (~x2 & x3);
+    const t2 = x2 ^ (~x3 & x4);
+    const t3 = x3 ^ (~x4 & x0);
+    const t4 = x4 ^ (~x0 & x1);
+    x0 = t0 ^ t4;
+    x1 = t1 ^ t0;
+    x2 = t2;
+    x3 = t3 ^ t2;
+    x4 = t4;
 
-    const c = x0 ^ x4;
-    const d = x3 ^ x4;
-    const e = x1 ^ x2;
-    const f = (x1 | c) ^ d;
-    const y0 = (x2 & e) ^ f;
-    const y1 = (x1 | x2) ^ (x3 & e) ^ x0 ^ d;
-    const y2 = (x4 & d) ^ e;
-    const y3 = (x0 | d) ^ e;
-    const y4 = c ^ f;
-
-    x0 = y0 ^ rotr(y0, 19) ^ rotr(y0, 28);
-    x1 = y1 ^ rotr(y1, 61) ^ rotr(y1, 39);
-    x2 = y2 ^ rotr(y2, 1) ^ rotr(y2, 6);
-    x3 = y3 ^ rotr(y3, 10) ^ rotr(y3, 17);
-    x4 = y4 ^ rotr(y4, 7) ^ rotr(y4, 41);
+    // 3.4
+    x0 ^= rotr(x0, 19) ^ rotr(x0, 28);
+    x1 ^= rotr(x1, 61) ^ rotr(x1, 39);
+    x2 ^= rotr(x2, 1) ^ rotr(x2, 6);
+    x3 ^= rotr(x3, 10) ^ rotr(x3, 17);
+    x4 ^= rotr(x4, 7) ^ rotr(x4, 41);
 
     constant += STEP;
   } while (constant != END);

@@ -9,12 +9,13 @@
  *     hash256Init | xof128Init | cxof128Init | cxof128Label  absorb*  endAbsorb  squeeze  wipe
  */
 import { P12, P8, permute, state, wipeState } from "./ascon-p";
+import { ABSORB, DECRYPT } from "./bytes";
 
-/** Bytes in one word of the state, and the rate of the hash modes. */
+/** Bytes of a word of the state, and rate of the hash modes. */
 const WORD: i32 = 8;
 const AEAD_RATE: i32 = 16;
 
-// Initial values, SP 800-232 Table 14.
+// Initial values of 4.1 and 5.1 to 5.3.
 const AEAD128_IV: u64 = 0x00001000808c0001;
 const HASH256_IV: u64 = 0x0000080100cc0002;
 const XOF128_IV: u64 = 0x0000080000cc0003;
@@ -22,64 +23,73 @@ const CXOF128_IV: u64 = 0x0000080000cc0004;
 
 /** Rate in bytes: AEAD_RATE or WORD. */
 let rate: i32 = 0;
-/** Bytes of the block that the state has taken in, 0..rate-1. */
+/** Bytes of the present block that the state has taken in, 0..rate-1. */
 let pos: i32 = 0;
 
-/** XORs x, moved up to byte pos of the block, into the state. */
-function add(x: u64): void {
-  x <<= (pos & 7) << 3;
-  if (pos < WORD) state.S0 ^= x;
-  else state.S1 ^= x;
-}
-
-/** Counts n bytes as taken in and permutes when the block is full. */
-function advance(n: i32): void {
-  pos += n;
-  if (pos == rate) {
-    pos = 0;
-    permute(rate == AEAD_RATE ? P8 : P12);
+/** Takes len bytes at ptr in; ENCRYPT and DECRYPT also replace them. */
+function duplex(ptr: usize, len: i32, mode: i32): void {
+  while (len) {
+    const word = pos < WORD ? state.S0 : state.S1;
+    let next: u64;
+    let n = WORD;
+    if ((pos & 7) == 0 && len >= WORD) {
+      const x = load<u64>(ptr);
+      const y = x ^ word;
+      if (mode != ABSORB) store<u64>(ptr, y);
+      next = mode == DECRYPT ? x : y;
+    } else {
+      n = 1;
+      const shift: u64 = (pos & 7) << 3;
+      const x: u64 = load<u8>(ptr);
+      const y: u64 = (x ^ (word >> shift)) & 0xff;
+      if (mode != ABSORB) store<u8>(ptr, y);
+      next = word ^ ((mode == DECRYPT ? y : x) << shift);
+    }
+    if (pos < WORD) state.S0 = next;
+    else state.S1 = next;
+    ptr += n;
+    len -= n;
+    pos += n;
+    if (pos == rate) {
+      pos = 0;
+      permute(rate == AEAD_RATE ? P8 : P12);
+    }
   }
 }
 
 /** Ends the block: a byte 1, then zeros (Algorithm 2). */
 function pad(): void {
-  add(1);
+  const bit = (<u64>1) << ((pos & 7) << 3);
+  if (pos < WORD) state.S0 ^= bit;
+  else state.S1 ^= bit;
   pos = 0;
-}
-
-/** Bytes that can be handled next: a whole word if one is left and pos is on its border. */
-function piece(len: i32): i32 {
-  return (pos & 7) == 0 && len >= WORD ? WORD : 1;
 }
 
 /** Absorbs len bytes at ptr: associated data, message or customization. */
 export function absorb(ptr: usize, len: i32): void {
-  while (len) {
-    const n = piece(len);
-    add(n == WORD ? load<u64>(ptr) : load<u8>(ptr));
-    advance(n);
-    ptr += n;
-    len -= n;
-  }
+  duplex(ptr, len, ABSORB);
+}
+
+/** XORs a key of 16 bytes into S3 and S4. */
+function addKey(keyPtr: usize): void {
+  state.S3 ^= load<u64>(keyPtr);
+  state.S4 ^= load<u64>(keyPtr, 8);
 }
 
 /**
- * Begins Ascon-AEAD128 (4.1.1, initialization).
+ * Begins Ascon-AEAD128 (4.1, initialization).
  *
  * @param keyPtr in, 16 bytes
  * @param noncePtr in, 16 bytes
  */
 export function aeadInit(keyPtr: usize, noncePtr: usize): void {
-  const k0 = load<u64>(keyPtr);
-  const k1 = load<u64>(keyPtr, 8);
   state.S0 = AEAD128_IV;
-  state.S1 = k0;
-  state.S2 = k1;
+  state.S1 = load<u64>(keyPtr);
+  state.S2 = load<u64>(keyPtr, 8);
   state.S3 = load<u64>(noncePtr);
   state.S4 = load<u64>(noncePtr, 8);
   permute(P12);
-  state.S3 ^= k0;
-  state.S4 ^= k1;
+  addKey(keyPtr);
   rate = AEAD_RATE;
   pos = 0;
 }
@@ -97,44 +107,26 @@ export function aeadEndAd(adLen: i32): void {
  * Encrypts or decrypts in place.
  *
  * @param ptr in and out, len bytes
- * @param decrypt 1 to decrypt, 0 to encrypt
+ * @param mode ENCRYPT or DECRYPT
  */
-export function aeadCrypt(ptr: usize, len: i32, decrypt: i32): void {
-  while (len) {
-    const n = piece(len);
-    const stream = (pos < WORD ? state.S0 : state.S1) >> ((pos & 7) << 3);
-    if (n == WORD) {
-      const x = load<u64>(ptr);
-      const y = x ^ stream;
-      store<u64>(ptr, y);
-      add(decrypt ? y : x);
-    } else {
-      const x: u64 = load<u8>(ptr);
-      const y = x ^ (stream & 0xff);
-      store<u8>(ptr, y);
-      add(decrypt ? y : x);
-    }
-    advance(n);
-    ptr += n;
-    len -= n;
-  }
+export function aeadCrypt(ptr: usize, len: i32, mode: i32): void {
+  duplex(ptr, len, mode);
 }
 
 /**
- * Ends the text and gives the tag.
+ * Ends the text and gives the tag (4.1, finalization).
  *
  * @param keyPtr in, 16 bytes: the key of aeadInit
  * @param tagPtr out, 16 bytes
  */
 export function aeadTag(keyPtr: usize, tagPtr: usize): void {
-  const k0 = load<u64>(keyPtr);
-  const k1 = load<u64>(keyPtr, 8);
   pad();
-  state.S2 ^= k0;
-  state.S3 ^= k1;
+  state.S2 ^= load<u64>(keyPtr);
+  state.S3 ^= load<u64>(keyPtr, 8);
   permute(P12);
-  store<u64>(tagPtr, state.S3 ^ k0);
-  store<u64>(tagPtr, state.S4 ^ k1, 8);
+  addKey(keyPtr);
+  store<u64>(tagPtr, state.S3);
+  store<u64>(tagPtr, state.S4, 8);
 }
 
 function hashInit(iv: u64): void {
@@ -170,20 +162,18 @@ export function cxof128Init(zPtr: usize, zLen: i32): void {
 }
 
 /**
- * Begins Ascon-CXOF128 with a label as customization.
+ * Begins Ascon-CXOF128 with a customization string of 7 bytes.
  *
- * @param label 7 bytes, little-endian, top byte zero
+ * @param label its bytes, little-endian, top byte zero
  */
 export function cxof128Label(label: u64): void {
-  // The state after the initial value and the length of Z, 56 bits.
-  state.S0 = 0xc8997703d24c2593;
+  // The state after the initial value and the length, 56 bits: 24 rounds saved.
+  state.S0 = 0xc8997703d24c2593 ^ label;
   state.S1 = 0xa0698e9e4c303669;
   state.S2 = 0xcfced490ee9f342b;
   state.S3 = 0xe0c407aeedc64342;
   state.S4 = 0x24a4f7bff9eac681;
   rate = WORD;
-  pos = 0;
-  add(label);
   pos = 7;
   endAbsorb();
 }

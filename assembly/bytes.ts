@@ -7,6 +7,11 @@
  * for public.
  */
 
+/** What a mode does with the bytes at an address: only takes them in, or also replaces them. */
+export const ABSORB: i32 = 0;
+export const ENCRYPT: i32 = 1;
+export const DECRYPT: i32 = 2;
+
 /** Makes len bytes at ptr zero. Any alignment; len may be 0. */
 export function wipe(ptr: usize, len: i32): void {
   memory.fill(ptr, 0, len);

@@ -9,7 +9,7 @@ import * as kdf from "./kdf";
 import { P12, P8, permute, state } from "./ascon-p";
 import * as xoodoo from "./xoodoo";
 
-export { seal, open, hasSuite, keySize } from "./aead";
+export { seal, open } from "./aead";
 
 /** Bytes at areaPtr(), for the caller's inputs and outputs. */
 const AREA_SIZE: i32 = 8192;

@@ -25,7 +25,7 @@ const KEY_SIZE: i32 = 16;
 /**
  * Derives a key from a key.
  *
- * @param suite one that hasSuite() allows
+ * @param suite 0..3; 2 and 3 only if the build has Xoodyak
  * @param keyPtr in, 16 bytes
  * @param label one of the A1_ constants
  * @param contextPtr in, contextLen bytes

@@ -8,6 +8,7 @@
  *
  *     keyedInit | hashInit  (absorbBegin absorb* absorbEnd)*  crypt  squeeze  wipe
  */
+import { ABSORB, DECRYPT } from "./bytes";
 import { STATE_SIZE, permute, state, wipeState } from "./xoodoo";
 
 const R_HASH: i32 = 16;
@@ -35,6 +36,29 @@ let domain: i32 = 0;
 
 function addByte(at: i32, x: i32): void {
   store<u8>(state + at, load<u8>(state + at) ^ x);
+}
+
+/** Takes len bytes at ptr into the block, which has room; ENCRYPT and DECRYPT also replace them. */
+function duplex(ptr: usize, len: i32, mode: i32): void {
+  while (len) {
+    const at = state + pos;
+    let n = 8;
+    if (len >= 8) {
+      const x = load<u64>(ptr);
+      const y = x ^ load<u64>(at);
+      store<u64>(at, mode == DECRYPT ? x : y);
+      if (mode != ABSORB) store<u64>(ptr, y);
+    } else {
+      n = 1;
+      const x = load<u8>(ptr);
+      const y = x ^ load<u8>(at);
+      store<u8>(at, mode == DECRYPT ? x : y);
+      if (mode != ABSORB) store<u8>(ptr, y);
+    }
+    pos += n;
+    ptr += n;
+    len -= n;
+  }
 }
 
 /** Up(0, cU); the caller reads the output from the state. */
@@ -69,14 +93,8 @@ export function absorb(ptr: usize, len: i32): void {
       absorbEnd();
       anyBegin(0);
     }
-    let n = 1;
-    if (len >= 8 && pos + 8 <= rate) {
-      n = 8;
-      store<u64>(state + pos, load<u64>(state + pos) ^ load<u64>(ptr));
-    } else {
-      addByte(pos, load<u8>(ptr));
-    }
-    pos += n;
+    const n = min(len, rate - pos);
+    duplex(ptr, n, ABSORB);
     ptr += n;
     len -= n;
   }
@@ -124,23 +142,18 @@ export function keyedInit(keyPtr: usize, idPtr: usize): void {
  * Encrypts or decrypts in place; keyed mode, the whole text in one call.
  *
  * @param ptr in and out, len bytes
- * @param decrypt 1 to decrypt, 0 to encrypt
+ * @param mode ENCRYPT or DECRYPT
  */
-export function crypt(ptr: usize, len: i32, decrypt: i32): void {
+export function crypt(ptr: usize, len: i32, mode: i32): void {
   let cU = C_CRYPT;
   do {
     up(cU);
     cU = 0;
-    while (len != 0 && pos < R_KOUT) {
-      const x = load<u8>(ptr);
-      const y = x ^ load<u8>(state + pos);
-      store<u8>(ptr, y);
-      addByte(pos, decrypt ? y : x);
-      pos += 1;
-      ptr += 1;
-      len -= 1;
-    }
+    const n = min(len, R_KOUT);
+    duplex(ptr, n, mode);
     down(0);
+    ptr += n;
+    len -= n;
   } while (len);
 }
 

@@ -42,7 +42,6 @@ export interface KatExports {
   ): void;
   seal(...args: AeadArgs): void;
   open(...args: AeadArgs): number;
-  keySize(suite: number): number;
 }
 
 type AeadArgs = [
