@@ -1,0 +1,41 @@
+// `ampoule demo`: the whole system on this machine, in under a minute.
+
+import { type Command, Option } from "commander";
+import { ENGINE_NAMES } from "../../demo/engines.ts";
+import { EXIT, ended } from "../errors.ts";
+import { examples } from "../help.ts";
+import type { Io } from "../io.ts";
+
+interface DemoCommandOptions {
+  watch?: boolean;
+  broker?: string;
+  fast?: boolean;
+  slow?: boolean;
+  engine: string;
+  log?: string;
+}
+
+export function addDemo(program: Command, io: Io): void {
+  const command = program
+    .command("demo")
+    .description("a broker, a key server and a fleet on this machine, with its own live measurements")
+    .option("--watch", "go on with live lines at the end, until Ctrl-C")
+    .option("--broker <url>", "use a running MQTT broker; the embedded one otherwise")
+    .addOption(new Option("--fast", "short pauses").conflicts("slow"))
+    .option("--slow", "long pauses, to talk over")
+    .addOption(
+      new Option("--engine <name>", "what runs the WebAssembly core").choices(ENGINE_NAMES).default("v8"),
+    )
+    .option("--log <file>", "keep what the broker saw: a line of time, topic and hex for each message")
+    .action(async (options: DemoCommandOptions) => {
+      const { runDemo } = await import("../../demo/main.ts");
+      const pace = options.fast === true ? "fast" : options.slow === true ? "slow" : "normal";
+      const { watch = false, broker, engine, log } = options;
+      const passed = await runDemo({ watch, broker, engine, log, pace }, io);
+      if (!passed) throw ended(EXIT.refused);
+    });
+  examples(command, [
+    ["ampoule demo", "everything, with nothing installed but Node"],
+    ["ampoule demo --broker mqtt://localhost --watch", "through your own broker, and on until Ctrl-C"],
+  ]);
+}

@@ -1,0 +1,65 @@
+// Files are whole or absent: written beside their place, synced, then moved into it.
+
+import { randomBytes } from "node:crypto";
+import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { usage } from "./errors.ts";
+
+export interface Output {
+  path: string;
+  bytes: Uint8Array | string;
+}
+
+/** Refuses when something is there already, so that nothing else need be undone later. */
+export function checkFree(paths: string[], force: boolean): void {
+  const taken = force ? undefined : paths.find((path) => existsSync(path));
+  if (taken !== undefined)
+    throw usage(`${taken} exists already`, "name another file, or overwrite with --force");
+}
+
+/** Writes all files or none; mode 0600. Without `force` an existing file is left as it is. */
+export function writeAll(outputs: Output[], force: boolean): void {
+  const staged: { from: string; to: string }[] = [];
+  const placed: string[] = [];
+  try {
+    for (const output of outputs) staged.push({ from: stage(output), to: output.path });
+    for (const { from, to } of staged) {
+      place(from, to, force);
+      placed.push(to);
+    }
+  } catch (error) {
+    if (!force) for (const path of placed) rmSync(path, { force: true });
+    throw error;
+  } finally {
+    for (const { from } of staged) rmSync(from, { force: true });
+  }
+}
+
+function stage({ path, bytes }: Output): string {
+  const temporary = `${path}.${randomBytes(4).toString("hex")}.tmp`;
+  const file = openSync(temporary, "wx", 0o600);
+  try {
+    const data = typeof bytes === "string" ? Buffer.from(bytes) : bytes;
+    for (let done = 0; done < data.length; ) done += writeSync(file, data, done);
+    fsyncSync(file);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  } finally {
+    closeSync(file);
+  }
+  return temporary;
+}
+
+/** A hard link fails where a file is; a rename replaces it. */
+function place(from: string, to: string, force: boolean): void {
+  try {
+    if (force) renameSync(from, to);
+    else linkSync(from, to);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "EEXIST")
+      throw usage(`${to} exists already`, "name another file, or overwrite with --force");
+    if (code !== "EPERM" && code !== "ENOTSUP" && code !== "EOPNOTSUPP") throw error;
+    renameSync(from, to);
+  }
+}

@@ -1,0 +1,139 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import mqtt from "mqtt";
+import { startAedes } from "../support/brokers.ts";
+import { type Job, Shell } from "./support.ts";
+
+/** A realm with members a and b of plant/+, served at a broker. */
+async function served(shell: Shell, url: string): Promise<Job> {
+  await shell.ok("init");
+  for (const name of ["a", "b"]) await shell.ok("provision", name);
+  await shell.ok("channel", "create", "plant/+", "--frame-size", "64");
+  for (const name of ["a", "b"]) await shell.ok("channel", "grant", "plant/+", name);
+  const server = shell.start("serve", "--url", url, "--json");
+  await server.until(({ out }) => out.includes('"kind":"serving"'), "serving");
+  return server;
+}
+
+test("pub and sub: a text goes through any broker, and the broker sees none of it", async () => {
+  await using broker = await startAedes();
+  await using shell = new Shell();
+  const server = await served(shell, broker.url);
+  const tap = await mqtt.connectAsync(broker.url);
+  const wire: Buffer[] = [];
+  tap.on("message", (_topic, payload) => void wire.push(payload));
+  await tap.subscribeAsync("#");
+
+  const sub = shell.start("sub", "-I", "b.json", "-L", broker.url, "-t", "plant/+", "-v", "-C", "3");
+  await eventually(async () => (await statusOf(shell, "b")) === "in sync");
+  const lines = await shell.run(["pub", "-I", "a.json", "-L", broker.url, "-t", "plant/x", "-l"], {
+    input: "first line\nsecond line\n",
+  });
+  assert.equal(lines.code, 0, lines.err);
+  const whole = await shell.run(["pub", "-I", "a.json", "-L", broker.url, "-t", "plant/y", "-s"], {
+    input: "käse\n",
+  });
+  assert.equal(whole.code, 0, whole.err);
+  const { code, out, err } = await sub.ended(20_000);
+  assert.equal(code, 0, err);
+  assert.equal(out, "plant/x first line\nplant/x second line\nplant/y käse\n\n");
+
+  await tap.endAsync();
+  const seen = Buffer.concat(wire).toString("latin1");
+  for (const text of ["first line", "second line", "käse"]) {
+    assert.ok(!seen.includes(Buffer.from(text).toString("latin1")), "the broker saw a text");
+  }
+  server.child.kill("SIGTERM");
+  const stopped = await server.ended(10_000);
+  assert.equal(stopped.code, 0);
+  assert.match(stopped.out, /"kind":"stopped"/);
+  const keys = ["a", "b"].map((name) => JSON.parse(readFileSync(shell.path(`${name}.json`), "utf8")));
+  for (const { key, storageKey } of keys) {
+    for (const secret of [key, storageKey]) {
+      if (secret !== undefined) assert.ok(!`${shell.printed}${stopped.out}${out}`.includes(secret));
+    }
+  }
+});
+
+test("sub: --json and --format say sender and position; a replay is refused by name on stderr", async () => {
+  await using broker = await startAedes();
+  await using shell = new Shell();
+  await served(shell, broker.url);
+  const tap = await mqtt.connectAsync(broker.url);
+  const frames: Buffer[] = [];
+  tap.on("message", (_topic, payload) => void frames.push(payload));
+  await tap.subscribeAsync("plant/+");
+  const sub = shell.start("sub", "-I", "b.json", "-L", broker.url, "-t", "plant/+", "--json");
+  await eventually(async () => (await statusOf(shell, "b")) === "in sync");
+  await shell.ok("pub", "-I", "a.json", "-L", broker.url, "-t", "plant/x", "-m", "once");
+  await sub.until(({ out }) => out.includes("\n"), "a message");
+  await tap.publishAsync("plant/x", frames[0] ?? Buffer.alloc(0), { qos: 1 });
+  await sub.until(({ err }) => err.includes("\n"), "a refusal");
+  const message = JSON.parse(sub.out);
+  assert.equal(message.text, "once");
+  assert.equal(message.topic, "plant/x");
+  for (const field of ["sender", "generation", "step", "counter"])
+    assert.equal(typeof message[field], "number");
+  assert.deepEqual(JSON.parse(sub.err), { refused: "REPLAYED", topic: "plant/x" });
+  sub.child.kill("SIGINT");
+  assert.equal((await sub.ended(10_000)).code, 0);
+  await tap.endAsync();
+});
+
+test("pub and sub: refusals and silence have exit codes of their own", async () => {
+  await using broker = await startAedes();
+  await using shell = new Shell();
+  await served(shell, broker.url);
+  const member = (name: string): string[] => ["-I", `${name}.json`, "-L", broker.url];
+  const alien = await shell.run(["pub", ...member("a"), "-t", "elsewhere", "-m", "x", "--wait", "2"]);
+  assert.equal(alien.code, 3, alien.err);
+  assert.match(alien.err, /^ampoule: error: refused \(no channel\) on "elsewhere"/m);
+  assert.match(alien.err, /^ampoule: hint: grant it with/m);
+  const silent = await shell.run(["sub", ...member("b"), "-t", "plant/+", "-C", "1", "-W", "1"]);
+  assert.equal(silent.code, 2);
+  assert.match(silent.err, /0 of 1 messages came within 1 s/);
+  const sub = shell.start("sub", ...member("b"), "-t", "plant/+");
+  await eventually(async () => (await statusOf(shell, "b")) === "in sync");
+  const twice = await shell.run(["sub", ...member("b"), "-t", "plant/+", "-W", "1"]);
+  assert.equal(twice.code, 2);
+  assert.match(twice.err, /in use by another process/);
+  sub.child.kill("SIGTERM");
+  assert.equal((await sub.ended(10_000)).code, 0);
+});
+
+test("doctor: looks at a broker from all sides", async () => {
+  await using broker = await startAedes();
+  await using shell = new Shell();
+  await shell.ok("init");
+  const out = await shell.ok("doctor", "-L", broker.url);
+  for (const line of [
+    /^ok +connected to/m,
+    /^ok +MQTT 3\.1\.1; not MQTT 5/m,
+    /^ok +QoS 2 comes back/m,
+    /^ok +retained messages are kept/m,
+    /^ok +a persistent session keeps messages/m,
+    /^ok +messages of 65536 bytes pass/m,
+    /^warn +shared subscriptions are granted, but nothing is delivered/m,
+    /^ok +topics of 10 levels pass/m,
+    /^ok +the key server can subscribe to ampoule\/\+\/up/m,
+  ]) {
+    assert.match(out, line);
+  }
+  const absent = await shell.run(["doctor", "-L", "mqtt://127.0.0.1:1"]);
+  assert.equal(absent.code, 2);
+  assert.match(absent.out, /^fail +no connection to mqtt:\/\/127\.0\.0\.1:1/m);
+});
+
+async function statusOf(shell: Shell, name: string): Promise<string> {
+  const devices = JSON.parse((await shell.run(["status", "--json"])).out);
+  return devices.find((device: { name: string }) => device.name === name)?.state;
+}
+
+async function eventually(test: () => Promise<boolean>, ms = 20_000): Promise<void> {
+  const end = Date.now() + ms;
+  while (!(await test())) {
+    if (Date.now() > end) throw new Error("it did not come true");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
