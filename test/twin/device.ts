@@ -47,6 +47,8 @@ const LOST_WRITE_SKIP = 1024;
 const COUNTER_END = 65536;
 const SEQUENCE_MAX = 0xffffffff;
 const LATE_MAX = 7;
+// P-5: what a device without storage takes.
+const SIV_SUITES = 0b0101;
 
 // The counters that N-3 lets a refusal move.
 interface Counters {
@@ -975,7 +977,7 @@ export class Device implements DeviceModel {
       digest: this.digest(),
       sequence: this.state.sequence,
       class: options.class,
-      suites: options.suites,
+      suites: this.stores ? options.suites : options.suites & SIV_SUITES,
       channels: options.channels,
       senders: Math.min(options.senders, 65535),
       frameMax: options.frameMax,
