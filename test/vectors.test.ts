@@ -12,6 +12,7 @@ import { twinRooms } from "./twin/rooms.ts";
 import * as vectors from "./twin/run-vectors.ts";
 import type { Script } from "./twin/script.ts";
 import { derive, digest, open, seal } from "./twin/suites.ts";
+import { workedBlocks } from "./twin/worked.ts";
 
 const FILES = [
   "frames.json",
@@ -135,3 +136,21 @@ for (const name of ["beacon.json", "control.json", "blob.json", "mark.json", "me
 for (const { script } of read("refusals.json") as { script: Script }[]) {
   test(`vectors: ${script.title}`, () => vectors.runScripts(make, [script]));
 }
+
+test("vectors: section 16 of SPEC.md shows what the twin computes, every hex string of it", () => {
+  const spec = readFileSync(join(import.meta.dirname, "..", "SPEC.md"), "utf8");
+  const [, section = ""] = spec.split("\n## 16. Worked frames\n");
+  const [shown = ""] = section.split("\n## ");
+  const blocks = shown.match(/(?:^ {4}.*\n)+/gm) ?? [];
+  assert.deepEqual(
+    blocks.map((block) => block.trimEnd()),
+    workedBlocks(),
+  );
+});
+
+test("vectors: section 15 of SPEC.md lists every file", () => {
+  const spec = readFileSync(join(import.meta.dirname, "..", "SPEC.md"), "utf8");
+  const [, section = ""] = spec.split("\n## 15. Vectors\n");
+  const listed = [...section.matchAll(/^\| `(\S+\.json)` \|/gm)].map((match) => match[1]);
+  assert.deepEqual(listed.sort(), [...FILES].sort());
+});
