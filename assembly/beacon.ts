@@ -1,7 +1,7 @@
 /*
  * The beacon chain: the server's step, public and unforgeable. SPEC section 5.
  */
-import { equalPublic, pub8, pub16, pub32 } from "./bytes";
+import { equalPublic, pub8, pub16, pub32, wipe } from "./bytes";
 import { base, deriveHere } from "./context";
 import { suiteOf } from "./form";
 import { A1_STEP } from "./kdf";
@@ -37,5 +37,7 @@ export function checkChain(ch: usize): i32 {
     store<u16>(extra, step);
     deriveHere(suite, CHILDREN, A1_STEP, 2, CHILDREN);
   }
-  return equalPublic(CHILDREN, ch + CH_V, KEY_SIZE) ? OK : BAD_BEACON;
+  const agrees = equalPublic(CHILDREN, ch + CH_V, KEY_SIZE);
+  wipe(CHILDREN, KEY_SIZE);
+  return agrees ? OK : BAD_BEACON;
 }

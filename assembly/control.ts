@@ -433,7 +433,7 @@ export function ack(topicLen: i32): i32 {
 }
 
 /** See index.ts. */
-export function hello(topicLen: i32, slot: i32): i32 {
+export function hello(topicLen: i32): i32 {
   const status = begin(topicLen);
   if (status != OK) return status;
   store<u64>(CHUNK, load<u64>(BOOT_NONCE), 8);
@@ -445,8 +445,6 @@ export function hello(topicLen: i32, slot: i32): i32 {
   store<u16>(CHUNK, SENDERS < 65535 ? SENDERS : 65535, 40);
   store<u8>(CHUNK, FRAME_MAX >> 3, 42);
   store<u8>(CHUNK, LATE_AHEAD_MAX, 43);
-  if (<u32>slot < <u32>CHANNELS) store<u64>(CHUNK, load<u64>(channelAt(slot)), 44);
-  else store<u64>(CHUNK, 0, 44);
   return answer(HELLO, HELLO_SIZE, topicLen);
 }
 

@@ -233,11 +233,15 @@ export function ack(topicLen: i32): i32 {
   return controls.ack(topicLen);
 }
 
-/** Writes a hello at FRAME, 128 bytes; slot = the channel whose counters are wanted, or -1. OK, PENDING. */
-export function hello(topicLen: i32, slot: i32): i32 {
+/**
+ * Writes a hello at FRAME, 128 bytes. OK, PENDING.
+ *
+ * FRAME + 51 holds, in place, the id of the channel whose counters are wanted, or zeros.
+ */
+export function hello(topicLen: i32): i32 {
   discard();
   store<u8>(ASK, 0);
-  return controls.hello(topicLen, slot);
+  return controls.hello(topicLen);
 }
 
 /** 1 if refusals ask for a hello (SPEC R-13), until hello() is called. */

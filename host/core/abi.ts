@@ -2,6 +2,8 @@
 
 /** Where a chunk lies in the frame buffer: after header and part byte. */
 export const CHUNK_OFFSET = 7;
+/** Where a hello expects the id of the wanted channel. */
+export const WANT_OFFSET = 51;
 export const FRAME_MAX = 1024;
 export const CONTROL_FRAME = 128;
 export const MARK_SIZE = 48;

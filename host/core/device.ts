@@ -13,6 +13,7 @@ import {
   MARK_SIZE,
   PASS_APPLY,
   PASS_VERIFY,
+  WANT_OFFSET,
 } from "./abi.ts";
 import type { Build, Engine, Instance } from "./engine.ts";
 import { Kit } from "./kit.ts";
@@ -276,9 +277,9 @@ export class Device {
   /** A hello to publish on the up topic; `want` names a channel whose counters are wanted. */
   hello(want?: Uint8Array): Uint8Array {
     this.#settleStore();
-    const slot = want === undefined ? -1 : this.#slot(want);
     const topicLength = this.#setTopic(this.upTopic);
-    const status = this.#calls.hello(topicLength, slot);
+    this.#memory.set(want ?? new Uint8Array(8), this.#frame + WANT_OFFSET);
+    const status = this.#calls.hello(topicLength);
     if (status !== STATUS.OK) throw this.#refusal(status, this.upTopic);
     return this.#memory.slice(this.#frame, this.#frame + CONTROL_FRAME);
   }

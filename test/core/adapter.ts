@@ -1,6 +1,6 @@
 // The shipped module behind the interface of the slow twin: the same scripts and cases run over both.
 
-import { CHUNK_OFFSET, CONTROL_FRAME, FLAG_FINAL, FLAG_FIRST, FLAG_STORED } from "../../host/core/abi.ts";
+import { CHUNK_OFFSET, CONTROL_FRAME, FLAG_FINAL, FLAG_FIRST, FLAG_STORED, WANT_OFFSET } from "../../host/core/abi.ts";
 import type { Build, Engine, Instance } from "../../host/core/engine.ts";
 import { STATUS } from "../../host/status.ts";
 import { type Bytes, concat, hex, unhex, utf8 } from "../twin/bytes.ts";
@@ -329,9 +329,9 @@ export class CoreModel implements DeviceModel {
     const barred = this.pending();
     if (barred !== null) return barred;
     if (want.length !== 8) return { status: STATUS.BAD_ARGUMENT };
-    const slot = want.some((byte) => byte !== 0) ? this.slotOf(hex(want)) : -1;
     const topicLen = this.setTopic(topic);
-    return topicLen < 0 ? { status: STATUS.BAD_ARGUMENT } : this.answer(this.call("hello", topicLen, slot));
+    this.memory.set(want, this.frame + WANT_OFFSET);
+    return topicLen < 0 ? { status: STATUS.BAD_ARGUMENT } : this.answer(this.call("hello", topicLen));
   }
 
   saveBlob(sequence: number): Outcome {
