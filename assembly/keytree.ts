@@ -151,16 +151,22 @@ export function packNodes(ch: usize, outPtr: usize): void {
   }
 }
 
-/** Erases or cuts every node to its part from `from` on (SPEC K-5). */
+/** Erases every node left of `from`, then cuts the one that contains it (SPEC K-5). */
 export function cut(ch: usize, from: i32): void {
   const area = ch + CH_NODES;
+  let cuts = -1;
   for (let slot = 0; slot < NODES; ++slot) {
     const h = heapAt(area, slot);
     if (!h || firstOf(h) >= from) continue;
-    memory.copy(NODE_KEY, keyAt(area, slot), KEY_SIZE);
-    clear(area, slot);
-    if (endOf(h) > from) placeFrom(ch, area, h, from);
+    // The parts need the slots of all that is erased.
+    if (endOf(h) <= from) clear(area, slot);
+    else cuts = slot;
   }
+  if (cuts < 0) return;
+  const h = heapAt(area, cuts);
+  memory.copy(NODE_KEY, keyAt(area, cuts), KEY_SIZE);
+  clear(area, cuts);
+  placeFrom(ch, area, h, from);
   forget();
 }
 
