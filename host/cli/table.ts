@@ -20,10 +20,12 @@ const BARE = {
   middle: "  ",
 };
 
-/** Text of a table with a line end after each row. */
-export function table(head: string[], rows: string[][]): string {
+/** Text of a table with a line end after each row; with `widths`, longer cells are wrapped. */
+export function table(head: string[], rows: string[][], widths: number[] = []): string {
   const grid = new Table({
     head,
+    colWidths: widths,
+    wordWrap: true,
     chars: BARE,
     style: { head: [], border: [], "padding-left": 0, "padding-right": 0 },
   });

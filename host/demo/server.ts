@@ -1,0 +1,16 @@
+// The key server of the demo as a process: `ampoule serve --json`, which ends with whoever started it.
+// server.ts REALM URL, started with an IPC channel; events go over it.
+
+import { processIo } from "../cli/io.ts";
+import { run } from "../cli/program.ts";
+
+const [realm = ".", url = ""] = process.argv.slice(2);
+const io = processIo();
+process.on("SIGINT", () => {});
+process.exitCode = await run(["serve", "--realm", realm, "--url", url, "--json"], {
+  ...io,
+  out: (line) => {
+    if (process.connected) process.send?.({ event: JSON.parse(String(line)) });
+  },
+  untilStopped: () => new Promise((resolve) => process.once("disconnect", resolve)),
+});

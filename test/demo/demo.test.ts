@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const MAIN = fileURLToPath(new URL("../../host/cli/main.ts", import.meta.url));
+const LIMIT_MS = 60_000;
+const ACTS = 11;
+
+interface Run {
+  code: number | null;
+  out: string;
+  ms: number;
+}
+
+/** Temporary files go to `directory`, so that leftovers can be seen. */
+function demo(
+  directory: string,
+  args: string[],
+  onOutput: (out: string, kill: () => void) => void = () => {},
+): Promise<Run> {
+  const start = performance.now();
+  const child = spawn(process.execPath, [MAIN, "demo", ...args], {
+    env: { ...process.env, NO_COLOR: "1", TMPDIR: directory },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let out = "";
+  const take = (chunk: Buffer): void => {
+    out += chunk;
+    onOutput(out, () => child.kill("SIGINT"));
+  };
+  child.stdout.on("data", take);
+  child.stderr.on("data", take);
+  return new Promise((resolve) => {
+    child.on("close", (code) => resolve({ code, out, ms: performance.now() - start }));
+  });
+}
+
+function temporary(): Disposable & { path: string } {
+  const path = mkdtempSync(join(tmpdir(), "ampoule-demo-test-"));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+test("demo: every expectation comes true in under a minute, and the broker saw no text", async () => {
+  using directory = temporary();
+  const log = join(directory.path, "broker.log");
+  const { code, out, ms } = await demo(directory.path, ["--log", log]);
+  assert.equal(code, 0, out);
+  assert.ok(ms < LIMIT_MS, `it took ${ms} ms`);
+  assert.ok(!out.includes("✗"), out);
+  assert.equal([...out.matchAll(/^ ?\d+ [A-Z]/gm)].length, ACTS, out);
+  const [, passed, all] = /✓ (\d+) of (\d+) expectations came true/.exec(out) ?? [];
+  assert.ok(passed === all && Number(all) > ACTS, out);
+  assert.equal([...out.matchAll(/^ {3}✓ /gm)].length, Number(all) + 1);
+  for (const line of out.split("\n")) assert.ok(line.length <= 100, line);
+
+  const wire = readFileSync(log, "utf8");
+  const texts = [...out.matchAll(/^ {3}(?:cpu|memory|disk|network) +(.+?) +\|/gm)].map(
+    (match) => match[1] ?? "",
+  );
+  assert.ok(texts.length >= 8, out);
+  for (const text of texts.filter((text) => text.includes(" of ") || text.includes("%"))) {
+    assert.ok(!wire.includes(Buffer.from(text).toString("hex")), `the broker saw ${text}`);
+  }
+  assert.deepEqual(readdirSync(directory.path), ["broker.log"], "something was left behind");
+});
+
+test("demo: Ctrl-C in the middle leaves neither files nor processes", async () => {
+  using directory = temporary();
+  const { code, out } = await demo(directory.path, ["--fast"], (text, kill) => {
+    if (text.includes("Live telemetry")) kill();
+  });
+  assert.notEqual(code, 0);
+  assert.match(out, /stopped/);
+  assert.deepEqual(readdirSync(directory.path), []);
+  if (process.platform === "linux") assert.deepEqual(processesOf(directory.path), []);
+});
+
+/** Processes that inherited the temporary directory. */
+function processesOf(directory: string): string[] {
+  return readdirSync("/proc").filter((pid) => {
+    try {
+      return (
+        /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, "utf8").includes(`TMPDIR=${directory}\0`)
+      );
+    } catch {
+      return false;
+    }
+  });
+}
