@@ -39,6 +39,11 @@ import * as sessions from "./session";
 import * as states from "./state";
 import { BAD_ARGUMENT, NO_CHANNEL, NO_ROOM, OK } from "./status";
 
+/** End of the static data; the modules for devices leave this export to build/sizes.json. */
+export function memoryEnd(): i32 {
+  return __heap_base as i32;
+}
+
 /** Address of the frame buffer, FRAME_MAX = 1024 bytes. */
 export function framePtr(): i32 {
   return FRAME as i32;

@@ -1,5 +1,6 @@
 // Compiles assembly/ to the modules of asconfig.json, checks them and writes
 // build/. It does nothing when neither the inputs nor the outputs have changed.
+// The modules for devices are shrunk once more by the compiler's own optimizer.
 //
 //   node scripts/build.ts [--quiet] [--force] [target...]
 
@@ -12,6 +13,8 @@ import { parseArgs } from "node:util";
 interface Target {
   name: string;
   entry: string;
+  /** Runs shrink() over the module. */
+  shrink?: boolean;
 }
 
 /** What build/sizes.json says of one module; every number is in bytes unless it says otherwise. */
@@ -20,6 +23,8 @@ interface Sizes {
   codeBytes: number;
   dataBytes: number;
   memoryPages: number;
+  /** End of the static data: what a runtime with less than a page must give. 0 where the module does not say. */
+  memoryInUse: number;
   functions: number;
   exports: number;
   sha256: string;
@@ -36,14 +41,19 @@ const STAMP = join(BUILD, "stamp.json");
 const SIZES = join(BUILD, "sizes.json");
 
 const TARGETS: Target[] = [
-  { name: "device", entry: "assembly/index.ts" },
-  { name: "device-ascon", entry: "assembly/index.ts" },
+  { name: "device", entry: "assembly/index.ts", shrink: true },
+  { name: "device-ascon", entry: "assembly/index.ts", shrink: true },
   { name: "host", entry: "assembly/host.ts" },
   { name: "kat", entry: "assembly/kat.ts" },
 ];
 
 /** Named in a variable: the compiler's own types would redeclare our globals. */
 const COMPILER: string = "assemblyscript/asc";
+/** The version that the compiler itself brings and runs. */
+const OPTIMIZER: string = "binaryen";
+
+/** Tells the end of the static data. For measure() alone: shrink() takes it out. */
+const MEMORY_END = "memoryEnd";
 
 const SECTION = { function: 3, memory: 5, start: 8, code: 10, data: 11 };
 
@@ -57,6 +67,32 @@ interface Compiler {
       writeFile(name: string, contents: Uint8Array | string): void;
     },
   ): Promise<{ error: Error | null }>;
+}
+
+interface OptimizedModule {
+  setFeatures(features: number): void;
+  removeExport(name: string): void;
+  optimize(): void;
+  validate(): number;
+  emitBinary(): Uint8Array<ArrayBuffer>;
+  emitText(): string;
+  dispose(): void;
+}
+
+interface Optimizer {
+  Features: Record<"MutableGlobals" | "SignExt" | "BulkMemory" | "BulkMemoryOpt", number>;
+  readBinary(wasm: Uint8Array): OptimizedModule;
+  setOptimizeLevel(level: number): void;
+  setShrinkLevel(level: number): void;
+  setLowMemoryUnused(on: boolean): void;
+  setAlwaysInlineMaxSize(size: number): void;
+  setFlexibleInlineMaxSize(size: number): void;
+  setOneCallerInlineMaxSize(size: number): void;
+}
+
+interface Output {
+  wasm: Uint8Array<ArrayBuffer>;
+  wat: string;
 }
 
 class BuildError extends Error {
@@ -123,7 +159,7 @@ function isCurrent(target: Target, stamp: Stamp, inputs: string): boolean {
   return stamp.inputs === inputs && wasm !== undefined && stamp.outputs[target.name] === sha256(wasm);
 }
 
-async function compile(target: Target): Promise<{ wasm: Uint8Array<ArrayBuffer>; wat: string }> {
+async function compile(target: Target): Promise<Output> {
   if (readOrUndefined(join(ROOT, target.entry)) === undefined) {
     throw new BuildError("NO_SOURCE", `${target.name}: ${target.entry} is missing`);
   }
@@ -156,6 +192,43 @@ async function compile(target: Target): Promise<{ wasm: Uint8Array<ArrayBuffer>;
     throw new BuildError("COMPILE_FAILED", `${target.name}: the compiler wrote no module`);
   }
   return { wasm: new Uint8Array(wasm), wat };
+}
+
+/**
+ * Folds constant offsets into loads and stores, and shrinks until nothing more is won.
+ *
+ * The optimizer folds `ptr + constant` only if it may assume that the sum never wraps around to a low
+ * address, which it takes from "low memory is unused". Ours is used, but our sums never wrap: every
+ * pointer is the address of a static buffer plus offsets that are not negative.
+ */
+async function shrink(wasm: Uint8Array): Promise<Output> {
+  const { default: optimizer } = (await import(OPTIMIZER)) as { default: Optimizer };
+  const { Features } = optimizer;
+  optimizer.setOptimizeLevel(2);
+  optimizer.setShrinkLevel(2);
+  optimizer.setLowMemoryUnused(true);
+  // Whatever has one caller goes into it, and else only what is not longer than a call.
+  optimizer.setAlwaysInlineMaxSize(2);
+  optimizer.setFlexibleInlineMaxSize(2);
+  optimizer.setOneCallerInlineMaxSize(-1);
+  const module = optimizer.readBinary(wasm);
+  try {
+    module.setFeatures(
+      Features.MutableGlobals | Features.SignExt | Features.BulkMemory | Features.BulkMemoryOpt,
+    );
+    module.removeExport(MEMORY_END);
+    let output: Output;
+    let smaller: Output = { wasm: new Uint8Array(wasm), wat: "" };
+    do {
+      output = smaller;
+      module.optimize();
+      smaller = { wasm: new Uint8Array(module.emitBinary()), wat: module.emitText() };
+    } while (smaller.wasm.length < output.wasm.length || output.wat === "");
+    return output;
+  } finally {
+    module.dispose();
+    optimizer.setLowMemoryUnused(false);
+  }
 }
 
 /** A device runs the module in interpreters and as C: nothing to link, nothing before the first call, no FPU. */
@@ -203,7 +276,14 @@ function readLeb(bytes: Uint8Array, start: number): { value: number; end: number
   }
 }
 
-function measure(wasm: Uint8Array<ArrayBuffer>): Sizes {
+/** End of the static data of a module that has not been shrunk yet. */
+function memoryInUse(wasm: Uint8Array<ArrayBuffer>): number {
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(wasm));
+  const end = exports[MEMORY_END];
+  return typeof end === "function" ? end() : 0;
+}
+
+function measure(wasm: Uint8Array<ArrayBuffer>, inUse: number): Sizes {
   const found = sections(wasm);
   const memory = found.get(SECTION.memory);
   const functions = found.get(SECTION.function);
@@ -212,6 +292,7 @@ function measure(wasm: Uint8Array<ArrayBuffer>): Sizes {
     codeBytes: found.get(SECTION.code)?.length ?? 0,
     dataBytes: found.get(SECTION.data)?.length ?? 0,
     memoryPages: memory === undefined ? 0 : readLeb(memory, 2).value,
+    memoryInUse: inUse,
     functions: functions === undefined ? 0 : readLeb(functions, 0).value,
     exports: WebAssembly.Module.exports(new WebAssembly.Module(wasm)).length,
     sha256: sha256(wasm),
@@ -259,9 +340,10 @@ async function build(names: string[], options: { quiet: boolean; force: boolean 
   const built = new Map<string, Sizes>();
   try {
     for (const target of stale) {
-      const { wasm, wat } = await compile(target);
+      const compiled = await compile(target);
+      const { wasm, wat } = target.shrink ? await shrink(compiled.wasm) : compiled;
       check(target, wasm, wat);
-      const sizes = measure(wasm);
+      const sizes = measure(wasm, memoryInUse(compiled.wasm));
       replaceFile(outFile(target), wasm);
       built.set(target.name, sizes);
       say(`build: ampoule-${target.name}.wasm ${sizes.wasmBytes} bytes, ${sizes.memoryPages} pages`);
