@@ -6,6 +6,8 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { ASCON_AEAD, BAD_TAG, Kat, OK, type Sealed, XOODYAK_AEAD } from "./support/kat.ts";
+import { Random } from "./twin/random.ts";
+import * as twin from "./twin/suites.ts";
 
 const kat = new Kat();
 
@@ -169,4 +171,107 @@ test("hash: Ascon-CXOF128 writes the official file of 1089 cases", () => {
     }
   }
   assert.equal(sha256(text), "abcbb0cc851a7f9cfc5ea2bcaf3eba5b2056e37fcb8ce541ceda1d1b960fc9dc");
+});
+
+const SUITES = [twin.ASCON_SIV, twin.ASCON_AEAD, twin.XOODYAK_SIV, twin.XOODYAK_AEAD];
+const TAG_SIZES = [8, 16];
+/** Twice the largest rate, 44 bytes, and one. */
+const TEXT_MOST = 89;
+
+/** One call with everything drawn from a seed. */
+interface Call {
+  suite: number;
+  key: Uint8Array;
+  nonce: Uint8Array;
+  topic: Uint8Array;
+  text: Uint8Array;
+  tagSize: number;
+  shift: number;
+}
+
+function draw(random: Random): Call {
+  const suite = random.below(4);
+  return {
+    suite,
+    key: random.bytes(twin.keySize(suite)),
+    nonce: random.bytes(16),
+    topic: random.bytes(random.below(80)),
+    text: random.bytes(random.below(130)),
+    tagSize: random.below(2) === 0 ? 8 : 16,
+    shift: random.below(16),
+  };
+}
+
+const seal = (module: Kat, c: Call): Sealed =>
+  module.seal(c.suite, c.key, c.nonce, c.topic, c.text, c.tagSize, c.shift);
+
+for (const suite of SUITES) {
+  test(`aead: suite ${suite} agrees with the twin at every text length and both tag sizes [S-1 to S-4]`, () => {
+    const [key, nonce] = [run(twin.keySize(suite), 0x80), run(16, 0x40)];
+    for (const tagSize of TAG_SIZES) {
+      for (let size = 0; size <= TEXT_MOST; size++) {
+        const [topic, text] = [run((size * 7) % 48, 0x60), run(size, 0x20)];
+        const expected = twin.seal(suite, key, nonce, topic, text, tagSize);
+        const sealed = kat.seal(suite, key, nonce, topic, text, tagSize);
+        assert.equal(hex(sealed.ciphertext), hex(expected.cipher), `text of ${size} bytes`);
+        assert.equal(hex(sealed.tag), hex(expected.tag), `text of ${size} bytes`);
+        assert.deepEqual(kat.open(suite, key, nonce, topic, sealed), { status: OK, text });
+      }
+    }
+  });
+
+  test(`kdf: suite ${suite} agrees with the twin at every context and output length [S-6]`, () => {
+    const key = run(16, 0x80);
+    for (let size = 1; size <= 64; size++) {
+      const context = run(size, 0x20);
+      const expected = twin.derive(suite, key, "A1-test", context, size);
+      assert.equal(hex(kat.derive(suite, key, "A1-test", context, size)), hex(expected), `${size} bytes`);
+    }
+  });
+}
+
+test("kdf: a digest is Ascon-CXOF128 with the label as customization [S-8]", () => {
+  for (let size = 0; size <= 33; size++) {
+    const [a, b] = [run(size), run(33 - size, size)];
+    const output = kat.hashLabel("A1-test", a, b, 32);
+    assert.equal(hex(output), hex(twin.digest("A1-test", run(33), 32)));
+    assert.equal(hex(output), hex(kat.cxof128(Buffer.from("A1-test"), run(33), 32)));
+  }
+});
+
+test("aead: 10,000 drawn calls give the same in any order, and open again", () => {
+  const calls = Array.from(
+    { length: 10_000 },
+    (
+      (random) => () =>
+        draw(random)
+    )(new Random(1)),
+  );
+  const forwards = calls.map((call) => seal(kat, call));
+  const other = new Kat();
+  const backwards = calls.toReversed().map((call) => seal(other, call));
+  assert.deepEqual(backwards.toReversed(), forwards);
+  calls.forEach((c, i) => {
+    const opened = other.open(c.suite, c.key, c.nonce, c.topic, forwards[i] as Sealed, c.shift);
+    assert.deepEqual(opened, { status: OK, text: c.text }, `call ${i}`);
+  });
+});
+
+test("aead, kdf: leave nothing in linear memory beside the caller's bytes", () => {
+  const module = new Kat();
+  const before = module.residue();
+  const random = new Random(2);
+  for (let i = 0; i < 200; i++) {
+    const c = draw(random);
+    const sealed = seal(module, c);
+    assert.deepEqual(module.residue(), before, "after seal");
+    module.open(c.suite, c.key, c.nonce, c.topic, sealed);
+    assert.deepEqual(module.residue(), before, "after open");
+    module.open(c.suite, c.key, c.nonce, c.topic, { ...sealed, tag: flip(sealed.tag, i) });
+    // One bit outlives a refusal: the verdict itself.
+    assert.ok(module.residue().length <= before.length + 1, "after a refusal");
+    module.open(c.suite, c.key, c.nonce, c.topic, sealed);
+    module.derive(c.suite, c.key.subarray(0, 16), "A1-test", c.topic, 32);
+    assert.deepEqual(module.residue(), before, "after derive");
+  }
 });
