@@ -150,7 +150,7 @@ function openClient(options: AmpouleOptions): { client: Client; release: () => v
   }
 }
 
-/** Keys for these may be on their way. */
+/** Keys of a channel that is held. */
 const MAY_COME: ReadonlySet<StatusName> = new Set(["UNKNOWN_EPOCH", "NO_LEASE"]);
 const FORWARDED = [
   "connect",
@@ -265,7 +265,7 @@ class Shim {
     try {
       if (!(result instanceof Error)) this.#deliver(result, packet);
       else if (!isVerdict(result)) this.#withhold(topic, packet, result);
-      else if (mayCome(result, packet)) this.#keep(topic, payload, packet, result);
+      else if (this.#mayOpenLater(result, packet)) this.#keep(topic, payload, packet, result);
       else this.#refused(result, topic, packet);
     } finally {
       this.#settle();
@@ -318,6 +318,15 @@ class Shim {
     this.#hold.add({ topic, payload, packet, error, unacknowledged });
   }
 
+  /**
+   * Keys may be on their way. For a channel they may when the value is retained, which comes once and
+   * often before the grant does, or when the device has no channel at all: then it is new.
+   */
+  #mayOpenLater({ status }: RefusedError, { retain }: IPublishPacket): boolean {
+    if (status !== "NO_CHANNEL") return MAY_COME.has(status);
+    return retain || this.#client.device.channels().length === 0;
+  }
+
   /** The acceptance could not be stored: the broker keeps the payload and sends it again. */
   #withhold(topic: string, packet: IPublishPacket, error: Error): void {
     this.#withheld.add(packet);
@@ -341,7 +350,7 @@ class Shim {
     else if (!isVerdict(result)) {
       this.#withhold(topic, packet, result);
       return null;
-    } else if (mayCome(result, packet)) return result;
+    } else if (this.#mayOpenLater(result, packet)) return result;
     else this.#refused(result, topic, packet);
     this.#payAck(held);
     return null;
@@ -494,11 +503,6 @@ class Shim {
 /** False for a failure of the store, now or before (PENDING), which says nothing about the payload. */
 function isVerdict(error: Error): error is RefusedError {
   return error instanceof RefusedError && error.status !== "PENDING";
-}
-
-/** A retained value may also wait for its channel: it is delivered once, and often before the keys are. */
-function mayCome(error: RefusedError, packet: IPublishPacket): boolean {
-  return MAY_COME.has(error.status) || (packet.retain && error.status === "NO_CHANNEL");
 }
 
 /** A frame is not UTF-8, and brokers may check. */

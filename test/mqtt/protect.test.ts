@@ -362,6 +362,7 @@ test("mqtt: a held payload is not delivered twice when its session sends it agai
 test("mqtt: a retained value that came before its channel is opened when the channel comes", async () => {
   await using r = await connected({ protect: { holdMs: 5000 } });
   const channel = r.device.hold("a");
+  r.device.hold("b");
   r.device.drop("a");
   r.broker.publish("a", r.device.frame(channel, "a", "state"), { retain: true });
   r.broker.publish("a", r.device.frame(channel, "a", "event"));
@@ -375,6 +376,20 @@ test("mqtt: a retained value that came before its channel is opened when the cha
   await r.broker.until("the value", () => r.texts.length === 1);
   assert.deepEqual(r.texts, ["a=state"]);
   assert.equal(r.packets[0]?.ampoule?.stored, true);
+});
+
+test("mqtt: what comes to a device that has no channel yet is opened when its first one comes", async () => {
+  await using r = await connected({ protect: { holdMs: 5000 } });
+  const channel = r.device.hold("a");
+  r.device.drop("a");
+  r.broker.publish("a", r.device.frame(channel, "a", "event"), { qos: 1, messageId: 1 });
+  r.device.onControl = () => {
+    r.device.hold("a");
+    return true;
+  };
+  r.broker.publish(r.device.downTopic, "grant", { qos: 1, messageId: 3 });
+  await r.broker.until("the held puback", () => acks(r.broker).includes(1));
+  assert.deepEqual([r.texts, r.refused], [["a=event"], []]);
 });
 
 test("mqtt: an empty payload clears a topic and is no message [F-7]", async () => {
