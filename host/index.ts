@@ -7,7 +7,7 @@ export type { ChannelInfo, DeviceOptions, Opened } from "./core/device.ts";
 export { Device } from "./core/device.ts";
 export type { Build, Engine, Instance } from "./core/engine.ts";
 export { CoreTrapError } from "./core/engine.ts";
-export { v8Engine } from "./core/wasm.ts";
+export { type Modules, v8Engine } from "./core/wasm.ts";
 export type {
   ChannelParams,
   ChannelState,
@@ -30,7 +30,7 @@ export type {
   Refusal,
 } from "./mqtt/protect.ts";
 export { connect, protect } from "./mqtt/protect.ts";
-export { nodeWorld } from "./node-world.ts";
+export { NoSqliteError, nodeWorld } from "./node-world.ts";
 export type { StatusName } from "./status.ts";
 export { RefusedError, STATUS, statusName } from "./status.ts";
 export { DirectoryStore } from "./store/directory.ts";

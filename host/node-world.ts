@@ -2,8 +2,9 @@
 
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, resolve } from "node:path";
-import { DatabaseSync, type SQLInputValue } from "node:sqlite";
+import type { SQLInputValue } from "node:sqlite";
 import { MqttLink } from "./mqtt/link.ts";
 import { LockedError } from "./store/errors.ts";
 import type { Database, Disk, Link, LinkOptions, SqlValue, Timer, World } from "./world.ts";
@@ -11,6 +12,16 @@ import type { Database, Disk, Link, LinkOptions, SqlValue, Timer, World } from "
 const FILE_MODE = 0o600;
 const DIRECTORY_MODE = 0o700;
 const SQLITE_BUSY = 5;
+
+/** This Node has no SQLite, which databases and the locks of state directories need. */
+export class NoSqliteError extends Error {
+  readonly code = "NO_SQLITE";
+
+  constructor(cause: unknown) {
+    super("this Node has no node:sqlite; a key server or a state directory needs Node 24", { cause });
+    this.name = "NoSqliteError";
+  }
+}
 
 /** A new view of the real world; instances share nothing but the machine. */
 export function nodeWorld(): World {
@@ -77,6 +88,7 @@ class NodeDisk implements Disk {
    * another container.
    */
   lock(path: string): { release(): void } {
+    const { DatabaseSync } = loadSqlite();
     makeFile(path);
     const database = new DatabaseSync(path);
     try {
@@ -93,7 +105,17 @@ class NodeDisk implements Disk {
   }
 }
 
+/** Not an import: a client that keeps its state elsewhere runs on Nodes without SQLite too. */
+function loadSqlite(): typeof import("node:sqlite") {
+  try {
+    return createRequire(import.meta.url)("node:sqlite");
+  } catch (error) {
+    throw new NoSqliteError(error);
+  }
+}
+
 function openDatabase(path: string): Database {
+  const { DatabaseSync } = loadSqlite();
   if (path !== ":memory:") makeFile(path);
   const database = new DatabaseSync(path);
   return {

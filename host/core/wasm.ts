@@ -3,28 +3,45 @@
 // Plain WebAssembly and not @assemblyscript/loader: the module has no imports, no heap and an ABI of
 // i32 alone, so there is nothing for a loader to translate.
 
-import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { type Build, CoreTrapError, type Engine, type Instance } from "./engine.ts";
 
-const modules = new Map<Build, WebAssembly.Module>();
+/** Bytes of modules, for programs that cannot read the shipped files: browsers, and bundles. */
+export type Modules = { readonly [build in Build]?: Uint8Array<ArrayBuffer> };
 
-function compile(build: Build): WebAssembly.Module {
-  let module = modules.get(build);
+const shipped = new Map<Build, WebAssembly.Module>();
+
+/** Asked for when it is needed: an import of node:fs would keep bundlers for browsers from this file. */
+function readShipped(build: Build): Uint8Array<ArrayBuffer> {
+  const fs = globalThis.process?.getBuiltinModule?.("node:fs");
+  if (fs === undefined) throw new Error(`no files here: pass the bytes of module ${build} to v8Engine()`);
+  return new Uint8Array(fs.readFileSync(new URL(`../../build/ampoule-${build}.wasm`, import.meta.url)));
+}
+
+function compile(
+  build: Build,
+  modules: Modules,
+  compiled: Map<Build, WebAssembly.Module>,
+): WebAssembly.Module {
+  const known = modules[build] === undefined ? shipped : compiled;
+  let module = known.get(build);
   if (module === undefined) {
-    const path = fileURLToPath(new URL(`../../build/ampoule-${build}.wasm`, import.meta.url));
-    module = new WebAssembly.Module(readFileSync(path));
-    modules.set(build, module);
+    module = new WebAssembly.Module(modules[build] ?? readShipped(build));
+    known.set(build, module);
   }
   return module;
 }
 
-/** Runs the shipped modules in the engine this process has. */
-export function v8Engine(): Engine {
+/**
+ * Runs the core in the engine this process has.
+ *
+ * @param modules bytes in place of the shipped files, which are read otherwise when first needed
+ */
+export function v8Engine(modules: Modules = {}): Engine {
+  const compiled = new Map<Build, WebAssembly.Module>();
   return {
     name: "v8",
     instantiate(build: Build): Instance {
-      const { exports } = new WebAssembly.Instance(compile(build), {});
+      const { exports } = new WebAssembly.Instance(compile(build, modules, compiled), {});
       const memory = new Uint8Array((exports.memory as WebAssembly.Memory).buffer);
       const calls: Instance["calls"] = {};
       for (const [name, value] of Object.entries(exports)) {
