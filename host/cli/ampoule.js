@@ -1,19 +1,21 @@
 #!/usr/bin/env node
 // Plain JavaScript that any Node since 18 can read: it finds a Node that can run
-// the program itself, which is TypeScript and needs Node 24.
+// the program itself, which needs Node 24. A clone has it as TypeScript; a package
+// has it compiled, as Node does not run TypeScript below node_modules.
 
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 const NODE_MIN = 24;
 const here = dirname(fileURLToPath(import.meta.url));
-const main = join(here, "main.ts");
+const source = join(here, "main.ts");
+const main = existsSync(source) ? source : join(here, "../../build/dist/host/cli/main.js");
 
 if (Number.parseInt(process.versions.node, 10) >= NODE_MIN) {
-  await import("./main.ts");
+  await import(pathToFileURL(main).href);
 } else {
   const node = findNode(here);
   if (node === undefined) {
