@@ -59,7 +59,7 @@ const SERVER_HINTS: Partial<Record<ServerCode, string>> = {
   SERVING: "another process serves this realm",
 };
 
-const ERRNO_HINTS: Record<string, string> = {
+const FILE_ERRORS: Record<string, string> = {
   ENOENT: "no such file or directory",
   EACCES: "permission denied",
   EPERM: "permission denied",
@@ -67,9 +67,6 @@ const ERRNO_HINTS: Record<string, string> = {
   EISDIR: "it is a directory",
   ENOTDIR: "a part of the path is not a directory",
   EROFS: "the file system is read-only",
-  ECONNREFUSED: "is the broker running? `ampoule doctor` tells more",
-  ENOTFOUND: "the broker's name does not resolve",
-  ETIMEDOUT: "the broker does not answer",
 };
 
 /** Turns whatever was thrown into the error a person sees. */
@@ -85,6 +82,8 @@ export function explain(error: unknown): CliError {
   if (error instanceof LockedError) {
     return io(error.message, "another process uses this state; give each process an identity of its own");
   }
-  const code = (error as NodeJS.ErrnoException).code;
-  return io(error.message === "" ? (code ?? error.name) : error.message, ERRNO_HINTS[code ?? ""]);
+  const { code = error.name, path } = error as NodeJS.ErrnoException;
+  const why = FILE_ERRORS[code];
+  if (why !== undefined && path !== undefined) return io(`${path}: ${why}`);
+  return io(error.message === "" ? code : error.message);
 }

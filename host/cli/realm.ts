@@ -38,12 +38,13 @@ export async function withRealm<T>(
   }
 }
 
-export function openRealm(options: RealmOptions, io: Io): KeyServer {
+/** `restored`: the database is an older copy (SPEC V-7). */
+export function openRealm(options: RealmOptions, io: Io, { restored = false } = {}): KeyServer {
   const path = databasePath(options.realm);
   if (!existsSync(path)) {
     throw usage(`no realm in ${options.realm}`, "make one with `ampoule init`, or name it with --realm");
   }
-  return KeyServer.open({ world: nodeWorld(), path, unlock: unlock(options, io) });
+  return KeyServer.open({ world: nodeWorld(), path, unlock: unlock(options, io), restored });
 }
 
 function unlock(options: RealmOptions, io: Io): Unlock {

@@ -11,7 +11,7 @@ export async function watch(scene: Scene, stopped: Promise<unknown>): Promise<vo
       const bytes = frameOf(scene, report);
       if (bytes !== undefined) screen.pair(`${nameOf(report.topic).padEnd(8)} ${report.text}`, bytes);
     }
-    desk.reports.length = 0;
+    for (const member of scene.stage.devices.values()) member.reports.length = 0;
     scene.stage.tap.seen.length = 0;
   };
   await stopped;

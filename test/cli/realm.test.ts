@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { findCommand } from "../support/need.ts";
 import { Shell } from "./support.ts";
@@ -149,6 +150,20 @@ test("status and device: name who is there, and who was never seen", async () =>
   assert.match(await shell.ok("device", "list"), /^a +[0-9a-f]{16}$/m);
   await shell.ok("device", "remove", "a");
   assert.match(await shell.ok("device", "list"), /no devices/);
+});
+
+test("status: exits with 3 while a device has an alarm, until somebody has seen to it", async () => {
+  await using shell = new Shell();
+  await shell.ok("init");
+  await shell.ok("provision", "a");
+  const database = new DatabaseSync(shell.path("realm.db"));
+  database.exec("UPDATE device SET alarm = 'state went back'");
+  database.close();
+  const { code, out } = await shell.run(["status"]);
+  assert.equal(code, 3);
+  assert.match(out, /^a +new .*state went back$/m);
+  await shell.ok("device", "clear-alarm", "a");
+  await shell.ok("status");
 });
 
 test("doctor: names a database that others can read, and an identity that is none", async () => {

@@ -16,6 +16,7 @@ const COMMANDS = [
   "channel delete",
   "device list",
   "device remove",
+  "device clear-alarm",
   "serve",
   "pub",
   "sub",

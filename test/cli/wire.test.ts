@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import mqtt from "mqtt";
-import { startAedes } from "../support/brokers.ts";
+import { startAedes, startMosquitto } from "../support/brokers.ts";
+import { need } from "../support/need.ts";
 import { type Job, Shell } from "./support.ts";
 
 /** A realm with members a and b of plant/+, served at a broker. */
@@ -101,6 +102,66 @@ test("pub and sub: refusals and silence have exit codes of their own", async () 
   sub.child.kill("SIGTERM");
   assert.equal((await sub.ended(10_000)).code, 0);
 });
+
+test("pub: a last will is sealed, and read by members when the sender dies", async () => {
+  await using broker = await startAedes();
+  await using shell = new Shell();
+  await served(shell, broker.url);
+  await shell.ok("channel", "grant", "plant/+", "a", "--will");
+  const tap = await mqtt.connectAsync(broker.url);
+  const wire: Buffer[] = [];
+  tap.on("message", (_topic, payload) => void wire.push(payload));
+  await tap.subscribeAsync("plant/+");
+  const sub = shell.start("sub", "-I", "b.json", "-L", broker.url, "-t", "plant/+", "-v");
+  await eventually(async () => (await statusOf(shell, "b")) === "in sync");
+  const will = ["--will-topic", "plant/a", "--will-payload", "gone for good", "--will-qos", "1"];
+  const pub = shell.start("pub", "-I", "a.json", "-L", broker.url, "-t", "plant/a", "-l", ...will);
+  pub.child.stdin?.write("alive\n");
+  await sub.until(({ out }) => out.includes("plant/a alive\n"), "a message");
+  // A client without keys connects without its will, and once more when they have come.
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  pub.child.kill("SIGKILL");
+  await sub.until(({ out }) => out.includes("plant/a gone for good\n"), "the will");
+  assert.ok(!Buffer.concat(wire).includes("gone for good"), "the broker saw the will");
+  await tap.endAsync();
+});
+
+test(
+  "every command: name and password of a broker, and TLS",
+  need("mosquitto", "mosquitto_passwd", "openssl"),
+  async () => {
+    await using broker = await startMosquitto({ users: { ampoule: "correct horse" }, tls: true });
+    await using shell = new Shell();
+    writeFileSync(shell.path("ca.pem"), String(broker.options.ca), { mode: 0o600 });
+    writeFileSync(shell.path("password"), "correct horse\n", { mode: 0o600 });
+    const { hostname, port } = new URL(broker.url);
+    const login = [
+      "-h",
+      hostname,
+      "-p",
+      port,
+      "--cafile",
+      "ca.pem",
+      "-u",
+      "ampoule",
+      "--password-file",
+      "password",
+    ];
+    await shell.ok("init");
+    await shell.ok("provision", "a");
+    await shell.ok("channel", "create", "plant/x");
+    await shell.ok("channel", "grant", "plant/x", "a");
+    const server = shell.start("serve", ...login);
+    await server.until(({ out }) => out.includes("connected"), "a connection");
+    await shell.ok("pub", "-I", "a.json", ...login, "-V", "5", "-t", "plant/x", "-m", "sealed twice over");
+    assert.match(await shell.ok("doctor", ...login), /^ok +MQTT 3\.1\.1 and MQTT 5/m);
+    writeFileSync(shell.path("password"), "wrong horse\n", { mode: 0o600 });
+    const refused = await shell.run(["pub", "-I", "a.json", ...login, "-t", "plant/x", "-m", "x"]);
+    assert.equal(refused.code, 2);
+    assert.match(refused.err, /no connection to mqtts:.*[Nn]ot authorized/);
+    assert.ok(!`${shell.printed}${server.out}${server.err}`.includes("horse"), "a password was printed");
+  },
+);
 
 test("doctor: looks at a broker from all sides", async () => {
   await using broker = await startAedes();

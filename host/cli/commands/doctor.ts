@@ -14,7 +14,7 @@ import { addRealmOptions, type RealmOptions } from "../realm.ts";
 
 interface DoctorOptions extends RealmOptions, BrokerOptions {
   identity?: string;
-  prefix: string;
+  prefix?: string;
   local?: boolean;
   json?: boolean;
 }
@@ -24,7 +24,11 @@ export function addDoctor(program: Command, io: Io): void {
     .command("doctor")
     .description("check files, realm, identity and broker; exit 2 when something fails")
     .option("-I, --identity <file>", "an identity to check")
-    .option("--prefix <topic>", "first topic level of the realm's control topics", topic, "ampoule")
+    .option(
+      "--prefix <topic>",
+      "first topic level of control topics (default: that of realm or identity)",
+      topic,
+    )
     .option("--local", "leave the broker alone")
     .option("--json", "print JSON");
   addBrokerOptions(addRealmOptions(command)).action((options: DoctorOptions) => doctor(options, io));
@@ -39,11 +43,13 @@ export function addDoctor(program: Command, io: Io): void {
 
 async function doctor(options: DoctorOptions, io: Io): Promise<void> {
   const target = options.local === true ? undefined : broker(options, io);
-  const findings = [checkNode(), ...checkRealm(options, io)];
-  if (options.identity !== undefined) findings.push(checkIdentity(options.identity));
+  const examined = [checkRealm(options, io)];
+  if (options.identity !== undefined) examined.push(checkIdentity(options.identity));
+  const findings = [checkNode(), ...examined.flatMap((found) => found.findings)];
+  const known = [options, ...examined].find(({ prefix }) => prefix !== undefined)?.prefix;
   if (target !== undefined) {
     const progress = startProgress(BROKER_CHECKS, io, options.json === true);
-    findings.push(...(await checkBroker(target, options.prefix, progress.step).finally(progress.stop)));
+    findings.push(...(await checkBroker(target, known ?? "ampoule", progress.step).finally(progress.stop)));
   }
   io.out(
     options.json === true

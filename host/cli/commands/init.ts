@@ -14,6 +14,7 @@ import { type PassphraseOptions, passphraseFileOption, readNewPassphrase } from 
 interface InitOptions extends PassphraseOptions {
   prefix: string;
   passphrase?: boolean;
+  recoverable?: boolean;
   json?: boolean;
 }
 
@@ -22,9 +23,10 @@ export function addInit(program: Command, io: Io): void {
     .command("init")
     .description("make a realm: a database, and the key that unlocks it")
     .argument("[dir]", "directory of the realm, made if absent", ".")
-    .option("--prefix <topic>", "first topic level of control and epoch topics", prefix, "ampoule")
+    .option("--prefix <topic>", "first topic level of control and epoch topics", checkPrefix, "ampoule")
     .option("--passphrase", "protect the realm with a passphrase instead of a key file")
     .addOption(passphraseFileOption())
+    .option("--recoverable", "devices can be followed after a restore, and by whoever has a backup")
     .option("--json", "print the result as JSON")
     .action((directory: string, options: InitOptions) => init(directory, options, io));
   examples(command, [
@@ -36,7 +38,7 @@ export function addInit(program: Command, io: Io): void {
 const PREFIX_MAX = 128;
 
 /** The prefix stands before every control topic; a topic beginning with $ is the broker's own. */
-function prefix(value: string): string {
+function checkPrefix(value: string): string {
   const checked = topic(value);
   if (Buffer.byteLength(checked) > PREFIX_MAX)
     throw new InvalidArgumentError(`It has at most ${PREFIX_MAX} bytes.`);
@@ -57,8 +59,9 @@ function init(directory: string, options: InitOptions, io: Io): void {
   const passphrase = withPassphrase ? readNewPassphrase(options, io) : undefined;
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   try {
+    const { prefix, recoverable = false } = options;
     const unlock = passphrase === undefined ? { keyFile } : { passphrase };
-    const server = KeyServer.create({ world: nodeWorld(), path, unlock, prefix: options.prefix });
+    const server = KeyServer.create({ world: nodeWorld(), path, unlock, prefix, recoverable });
     const realm = Buffer.from(server.realm).toString("hex");
     server.close();
     report(realm, passphrase === undefined ? [path, keyFile] : [path], options, io);

@@ -11,6 +11,7 @@ import { addRealmOptions, openRealm, type RealmOptions } from "../realm.ts";
 interface ServeOptions extends RealmOptions, BrokerOptions {
   json?: boolean;
   quiet?: boolean;
+  restored?: boolean;
 }
 
 export function addServe(program: Command, io: Io): void {
@@ -18,7 +19,11 @@ export function addServe(program: Command, io: Io): void {
     .command("serve")
     .description("run the key server of a realm at a broker")
     .option("--json", "events as JSON lines")
-    .option("-q, --quiet", "alarms and errors only");
+    .option("-q, --quiet", "alarms and errors only")
+    .option(
+      "--restored",
+      "the database comes from a backup: all numbers jump ahead, all channels get new keys",
+    );
   addBrokerOptions(addRealmOptions(command)).action((options: ServeOptions) => serve(options, io));
   examples(command, [
     ["ampoule serve --url mqtt://localhost", "until Ctrl-C; other commands work meanwhile"],
@@ -31,7 +36,7 @@ export function addServe(program: Command, io: Io): void {
 
 async function serve(options: ServeOptions, io: Io): Promise<void> {
   const { url, options: linkOptions } = broker(options, io);
-  const server = openRealm(options, io);
+  const server = openRealm(options, io, { restored: options.restored === true });
   const tell = (event: ServeEvent): void => {
     if (options.quiet === true && !isUrgent(event)) return;
     io.out(options.json === true ? `${jsonLine(event)}\n` : `${plainLine(event)}\n`);

@@ -54,16 +54,27 @@ interface Count {
   refused: number;
 }
 
+type End = "count" | "timeout" | "stopped";
+
 async function sub(raw: SubOptions & { retained?: boolean; newline?: boolean }, io: Io): Promise<void> {
-  const options: SubOptions = {
-    ...raw,
-    noRetained: raw.retained === false,
-    noNewline: raw.newline === false,
-  };
+  const { retained, newline, ...rest } = raw;
+  const options: SubOptions = { ...rest, noRetained: retained === false, noNewline: newline === false };
   const clean = options.disableCleanSession !== true;
   if (!clean && options.id === undefined) throw usage("--disable-clean-session needs --id");
+  const over = new AbortController();
+  const stopped = io.untilStopped(over.signal).then((): End => "stopped");
+  try {
+    await listen(options, clean, stopped, io);
+  } finally {
+    over.abort();
+  }
+}
+
+async function listen(options: SubOptions, clean: boolean, stopped: Promise<End>, io: Io): Promise<void> {
   const count: Count = { read: 0, refused: 0 };
-  const done = Promise.withResolvers<"count" | "timeout" | "stopped">();
+  const done = Promise.withResolvers<End>();
+  // It may fail before anybody waits for it.
+  done.promise.catch(() => {});
   const member = await openMember(options, { clean }, io, (client) => {
     client.on("message", (topic, text, packet) => {
       if (options.noRetained && packet.retain) return;
@@ -79,13 +90,10 @@ async function sub(raw: SubOptions & { retained?: boolean; newline?: boolean }, 
     client.on("connect", () => void subscribe(client, options).catch(done.reject));
   });
   const timer = limit(options.timeout, () => done.resolve("timeout"));
-  const over = new AbortController();
-  io.untilStopped(over.signal).then(() => done.resolve("stopped"));
   try {
-    finish(await done.promise, count, options);
+    finish(await Promise.race([done.promise, stopped]), count, options);
   } finally {
     clearTimeout(timer);
-    over.abort();
     await member.close();
   }
 }
@@ -119,7 +127,7 @@ function refusalLine({ status, topic }: Refusal, options: SubOptions): string {
 }
 
 /** What was asked for and did not come is not success. */
-function finish(why: "count" | "timeout" | "stopped", { read, refused }: Count, options: SubOptions): void {
+function finish(why: End, { read, refused }: Count, options: SubOptions): void {
   if (why !== "timeout" || options.count === undefined) return;
   if (refused > 0 && read === 0) throw ended(EXIT.refused);
   throw ioError(`${read} of ${options.count} messages came within ${options.timeout} s`);
