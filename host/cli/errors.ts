@@ -50,7 +50,7 @@ const SERVER_EXITS: Partial<Record<ServerCode, Exit>> = {
 };
 
 const SERVER_HINTS: Partial<Record<ServerCode, string>> = {
-  WRONG_KEY: "the key file or passphrase belongs to another realm",
+  WRONG_KEY: "it is mistyped, or belongs to another realm",
   NO_DEVICE: "see `ampoule device list`",
   NO_CHANNEL: "see `ampoule channel list`",
   NAME_TAKEN: "see `ampoule device list`, or remove it first with `ampoule device remove`",

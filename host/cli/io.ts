@@ -23,11 +23,12 @@ export function processIo(): Io {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     process.exit(error.code === "EPIPE" ? 0 : 2);
   });
+  const forced = process.env.FORCE_COLOR !== undefined;
   return {
     stdin: process.stdin,
     env: process.env,
     interactive: process.stderr.isTTY === true,
-    colors: pc.createColors(process.stdout.isTTY === true && pc.isColorSupported),
+    colors: pc.createColors(pc.isColorSupported && (process.stdout.isTTY === true || forced)),
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
     askSecret,
@@ -73,10 +74,16 @@ function readLine(): string {
     const key = byte[0] as number;
     if (key === KEY.interrupt) process.exit(130);
     if (key === KEY.enter || key === KEY.newline || key === KEY.end) break;
-    if (key === KEY.erase || key === KEY.backspace) typed.pop();
+    if (key === KEY.erase || key === KEY.backspace) dropCharacter(typed);
     else typed.push(key);
   }
   return Buffer.from(typed).toString("utf8");
+}
+
+/** Takes the last character of UTF-8 away, all its bytes. */
+function dropCharacter(typed: number[]): void {
+  while (((typed.at(-1) ?? 0) & 0xc0) === 0x80) typed.pop();
+  typed.pop();
 }
 
 function readByte(byte: Buffer): boolean {

@@ -11,7 +11,7 @@ import type { CommandResult, Stage } from "./stage.ts";
 export const FLEET: readonly string[] = [...METRICS, "desk"];
 export const LATECOMER = "guest";
 /** How long an answer over the broker may take before it counts as absent. */
-export const PATIENCE_MS = 8000;
+export const PATIENCE_MS = 15_000;
 
 export interface Scene {
   stage: Stage;

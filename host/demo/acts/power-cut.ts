@@ -25,7 +25,7 @@ export const powerCut: Act = {
       victim.start(cut === CUTS ? victim.config.intervalMs : BURST_INTERVAL_MS);
       await victim.until(() => counters(scene).length > count, PATIENCE_MS);
       const next = counters(scene)[count];
-      screen.line(`kill -9 ${pid}: last counter on the wire ${last}, first one after power is back ${next}`);
+      screen.line(`kill -9 ${pid}: last counter on the wire ${last}, first after power is back ${next}`);
     }
     await pause(scene, 200);
     judge(scene);

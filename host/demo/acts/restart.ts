@@ -28,15 +28,15 @@ export const restart: Act = {
     expect(scene, reads > 0, `without it desk has read ${reads} messages`);
     const start = performance.now();
     await stage.startServer();
+    const before = held(desk)?.step ?? 0;
     await command(scene, "channel", "step", stage.filter);
-    await moved(scene, start);
+    await moved(scene, before, start);
     await pause(scene, 200);
   },
 };
 
-async function moved(scene: Scene, start: number): Promise<void> {
+async function moved(scene: Scene, before: number, start: number): Promise<void> {
   const members = FLEET.map((name) => device(scene, name));
-  const before = held(device(scene, "desk"))?.step ?? 0;
   const stepped = await Promise.all(
     members.map((member) => member.until(() => (held(member)?.step ?? 0) > before, PATIENCE_MS)),
   );
