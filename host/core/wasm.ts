@@ -45,14 +45,40 @@ export function v8Engine(modules: Modules = {}): Engine {
       const memory = new Uint8Array((exports.memory as WebAssembly.Memory).buffer);
       const calls: Instance["calls"] = {};
       for (const [name, value] of Object.entries(exports)) {
-        if (typeof value === "function") calls[name] = value as (...args: number[]) => number;
+        if (typeof value === "function") calls[name] = guarded(value as Call, memory);
       }
       return { calls, memory };
     },
   };
 }
 
-/** Turns a trap into a CoreTrapError. */
-export function trapped(error: unknown): unknown {
-  return error instanceof WebAssembly.RuntimeError ? new CoreTrapError(error) : error;
+type Call = (...args: number[]) => number;
+
+/** At most nine arguments, named: a rest parameter would cost an array for each call. */
+function guarded(call: Call, memory: Uint8Array): Call {
+  const guard = (
+    a: number,
+    b: number,
+    c: number,
+    d: number,
+    e: number,
+    f: number,
+    g: number,
+    h: number,
+    i: number,
+  ): number => {
+    try {
+      return call(a, b, c, d, e, f, g, h, i);
+    } catch (error) {
+      throw trapped(error, memory);
+    }
+  };
+  return guard as Call;
+}
+
+/** After a trap nothing of the instance may be used, and no key may stay. */
+function trapped(error: unknown, memory: Uint8Array): unknown {
+  if (!(error instanceof WebAssembly.RuntimeError)) return error;
+  memory.fill(0);
+  return new CoreTrapError(error);
 }

@@ -1,9 +1,16 @@
 // The shipped module behind the interface of the slow twin: the same scripts and cases run over both.
 
-import { CHUNK_OFFSET, CONTROL_FRAME, FLAG_FINAL, FLAG_FIRST, FLAG_STORED, WANT_OFFSET } from "../../host/core/abi.ts";
+import {
+  CHUNK_OFFSET,
+  CONTROL_FRAME,
+  FLAG_FINAL,
+  FLAG_FIRST,
+  FLAG_STORED,
+  WANT_OFFSET,
+} from "../../host/core/abi.ts";
 import type { Build, Engine, Instance } from "../../host/core/engine.ts";
 import { STATUS } from "../../host/status.ts";
-import { type Bytes, concat, hex, unhex, utf8 } from "../twin/bytes.ts";
+import { type Bytes, concat, unhex, utf8 } from "../twin/bytes.ts";
 import type { DeviceModel, DeviceOptions, Identity, Outcome } from "../twin/model.ts";
 import { openBlob, sealBlob, storageKey } from "../twin/storage.ts";
 import { joinPart, type PartJoin } from "../twin/window.ts";

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { instantiate } from "@assemblyscript/loader";
+import { CoreTrapError } from "../../host/core/engine.ts";
 import { v8Engine } from "../../host/core/wasm.ts";
 import { STATUS } from "../../host/status.ts";
 import { type Bytes, hex, run, utf8 } from "../twin/bytes.ts";
@@ -154,4 +155,14 @@ test("core: a refused frame leaves no text in memory [N-3, S-5]", () => {
   frame[63] = (frame[63] as number) ^ 1;
   assert.equal(model.unprotect(hex(id), frame, "a/b", false).status, STATUS.BAD_TAG);
   assert.equal(Buffer.from(model.instance.memory).indexOf("peer"), -1);
+});
+
+test("core: a trap is a CoreTrapError, and leaves no byte in memory", () => {
+  const code =
+    "0061736d01000000010501600001 7f030201000503010001071102066d656d6f72790200046661696c00000a05010300000b";
+  const bytes = Uint8Array.from(Buffer.from(code.replaceAll(" ", ""), "hex"));
+  const { calls, memory } = v8Engine({ device: bytes }).instantiate("device");
+  memory.fill(7);
+  assert.throws(() => calls.fail?.(), CoreTrapError);
+  assert.ok(memory.every((byte) => byte === 0));
 });
