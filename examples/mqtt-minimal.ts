@@ -1,4 +1,4 @@
-// A program that used MQTT.js, with sealed messages: one line more, `ampoule`.
+// A program that used MQTT.js, with sealed messages: one option more, `ampoule`.
 //
 //   node examples/mqtt-minimal.ts mqtt://localhost:1883 pump-1.json plant/pump-1/temp
 //
@@ -17,14 +17,19 @@ client.on("message", (from, text, packet) => {
 });
 client.on("refused", ({ status, topic: where }) => console.error(`refused ${where}: ${status}`));
 client.on("error", (error) => console.error(error.message));
-
 client.on("connect", () => client.subscribe("plant/#", { qos: 1 }));
 
-// Keys of the first start come with the first connection; later ones are there at once.
-client.once("keys", () => {
+// Keys come with the first connection, and may be for a step that is about to begin.
+let published = false;
+function report(): void {
+  if (published || client.ampoule.channelFor(topic) === undefined) return;
   client.publish(topic, "21.5", { qos: 1, retain: true }, (error) => {
-    console.log(error ? error.message : `published on ${topic}, sealed`);
+    if (error) return;
+    published = true;
+    console.log(`published on ${topic}, sealed`);
   });
-});
+}
+client.on("connect", report);
+client.on("keys", report);
 
 process.once("SIGINT", () => client.end());

@@ -69,6 +69,7 @@ export class Client {
   readonly #clear: string[];
   readonly #lookup: Lookup;
   readonly #parts = new Parts((topic) => this.onLoss(new RefusedError("GAP", topic)));
+  #owesHello = false;
   readonly #stored = new BoundedMap<Position>(STORED_MAX);
 
   /**
@@ -104,7 +105,7 @@ export class Client {
     if (!isTopic(topic)) throw new RefusedError("BAD_ARGUMENT", topic);
     const channel = this.#lookup.find(topic);
     if (channel === undefined || this.#isControl(topic)) throw new RefusedError("NO_CHANNEL", topic);
-    return named(topic, () => this.device.protect(channel.id, topic, toBytes(text), options));
+    return this.#run(topic, () => this.device.protect(channel.id, topic, toBytes(text), options));
   }
 
   /**
@@ -118,7 +119,7 @@ export class Client {
     const channel = this.#lookup.find(topic);
     if (channel === undefined) throw new RefusedError("NO_CHANNEL", topic);
     const stored = options.stored === true;
-    const opened = named(topic, () => this.device.unprotect(channel.id, topic, payload, { stored }));
+    const opened = this.#run(topic, () => this.device.unprotect(channel.id, topic, payload, { stored }));
     if (stored) this.#checkStored(topic, opened);
     const text = channel.narrow ? this.#join(topic, opened, stored) : opened.text;
     if (text === null) return { kind: "partial", topic };
@@ -144,9 +145,12 @@ export class Client {
     return { topic: this.device.upTopic, payload: this.device.hello(want) };
   }
 
-  /** A hello when refusals ask for one (SPEC R-13); null otherwise. */
+  /** A hello when refusals ask for one (SPEC R-13), or a command is stored that was not answered; else null. */
   wantedHello(): Reply | null {
-    return this.device.wantsHello() ? this.hello() : null;
+    if (!this.#owesHello && !this.device.wantsHello()) return null;
+    const hello = this.hello();
+    this.#owesHello = false;
+    return hello;
   }
 
   /** Topics to be subscribed with QoS 1: commands, and the beacons of the channels held. */
@@ -169,7 +173,7 @@ export class Client {
 
   #control(topic: string, payload: Uint8Array): Received {
     if (payload.length === 0) return { kind: "control", changed: false, replies: [] };
-    const { reply, changed } = named(topic, () => this.device.control(payload));
+    const { reply, changed } = this.#run(topic, () => this.device.control(payload));
     if (changed) this.#keysChanged();
     const replies = reply === null ? [] : [{ topic: this.device.upTopic, payload: reply }];
     return { kind: "control", changed, replies };
@@ -186,7 +190,7 @@ export class Client {
   /** False for a beacon that is known already: every subscription brings the retained one again. */
   #step(topic: string, channel: ChannelInfo, payload: Uint8Array): boolean {
     try {
-      named(topic, () => this.device.beacon(channel.id, payload));
+      this.#run(topic, () => this.device.beacon(channel.id, payload));
       return true;
     } catch (error) {
       if (error instanceof RefusedError && error.status === "OLD_BEACON") return false;
@@ -197,6 +201,23 @@ export class Client {
   #keysChanged(): void {
     this.#lookup.refresh();
     this.onKeys();
+  }
+
+  /**
+   * Adds the topic to a refusal of the core. PENDING, which an earlier failure of the store has left,
+   * is settled first; if the store still fails, that failure is thrown.
+   */
+  #run<T>(topic: string, work: () => T): T {
+    try {
+      return named(topic, work);
+    } catch (error) {
+      if (!(error instanceof RefusedError) || error.status !== "PENDING") throw error;
+      // A device stores what is pending before it says hello; that hello is said later, with the state of then.
+      this.device.hello();
+      this.#owesHello = true;
+      this.#keysChanged();
+      return named(topic, work);
+    }
   }
 
   #isControl(topic: string): boolean {

@@ -1,8 +1,9 @@
-// Payloads whose keys may be on their way: kept, bounded in number and time, and tried again when
-// keys change. Of a few QoS 1 payloads the PUBACK is held back, so that they outlive this process.
+// Payloads to be tried again: those whose keys may be on their way, bounded in number and time, and
+// those whose acceptance could not be stored. Of a few the acknowledgement is held back, so that
+// they outlive this process.
 
 import type { IPublishPacket } from "mqtt";
-import type { RefusedError } from "../status.ts";
+import { RefusedError } from "../status.ts";
 import type { Timer, World } from "../world.ts";
 
 /**
@@ -15,8 +16,9 @@ export interface Held {
   topic: string;
   payload: Buffer;
   packet: IPublishPacket;
-  error: RefusedError;
-  /** The PUBACK is owed to the broker. */
+  /** A verdict, or for what could not be stored the failure. */
+  error: Error;
+  /** PUBACK or PUBCOMP is owed to the broker. */
   unacknowledged: boolean;
 }
 
@@ -33,7 +35,7 @@ export class Hold {
   #entries: Entry[] = [];
   #timer: Timer | null = null;
 
-  /** `onExpired` is called with each payload that is given up. */
+  /** `onExpired` is called with each payload that is given up; none is for want of a store. */
   constructor(world: World, max: number, ms: number, onExpired: (held: Held) => void) {
     this.#world = world;
     this.#max = max;
@@ -45,7 +47,12 @@ export class Hold {
     return this.#entries.length;
   }
 
-  /** True if the PUBACK of one more payload may be held back. */
+  /** True if something waits for its acceptance to be stored. */
+  isUnstored(): boolean {
+    return this.#entries.some(({ error }) => !isVerdict(error));
+  }
+
+  /** True if the acknowledgement of one more payload may be held back. */
   mayWithhold(): boolean {
     return this.#entries.filter((entry) => entry.unacknowledged).length < UNACKNOWLEDGED_MAX;
   }
@@ -56,7 +63,8 @@ export class Hold {
       this.#onExpired(held);
       return;
     }
-    this.#entries.push({ ...held, until: this.#world.now() + this.#ms });
+    const until = isVerdict(held.error) ? this.#world.now() + this.#ms : Number.POSITIVE_INFINITY;
+    this.#entries.push({ ...held, until });
     if (this.#entries.length > this.#max) {
       const oldest = this.#entries.shift();
       if (oldest !== undefined) this.#onExpired(oldest);
@@ -65,7 +73,7 @@ export class Hold {
   }
 
   /** Tries each payload again, oldest first; those for which `open` returns an error stay. */
-  retry(open: (held: Held) => RefusedError | null): void {
+  retry(open: (held: Held) => Error | null): void {
     const entries = this.#entries;
     this.#entries = [];
     for (const entry of entries) {
@@ -93,9 +101,9 @@ export class Hold {
   }
 
   #arm(): void {
-    const oldest = this.#entries[0];
-    if (this.#timer !== null || oldest === undefined) return;
-    const wait = Math.max(1, oldest.until - this.#world.now());
+    const next = Math.min(...this.#entries.map(({ until }) => until));
+    if (this.#timer !== null || next === Number.POSITIVE_INFINITY) return;
+    const wait = Math.max(1, next - this.#world.now());
     this.#timer = this.#world.setTimer(Math.min(wait, this.#ms), () => this.#expire());
   }
 
@@ -107,4 +115,9 @@ export class Hold {
     for (const entry of expired) this.#onExpired(entry);
     this.#arm();
   }
+}
+
+/** False for a failure of the store, now or before (PENDING), which says nothing about the payload. */
+export function isVerdict(error: Error): error is RefusedError {
+  return error instanceof RefusedError && error.status !== "PENDING";
 }

@@ -57,6 +57,10 @@ export class MqttLink implements Link {
 
   #close(): Promise<void> {
     return new Promise((resolve) => {
+      if (this.#client.stream === undefined) {
+        resolve();
+        return;
+      }
       if (!this.#client.connected) {
         this.#client.end(true, () => resolve());
         return;

@@ -13,7 +13,7 @@ import { nodeWorld } from "../node-world.ts";
 import { RefusedError, type StatusName } from "../status.ts";
 import { DirectoryStore } from "../store/directory.ts";
 import { facade } from "./facade.ts";
-import { type Held, Hold } from "./hold.ts";
+import { type Held, Hold, isVerdict } from "./hold.ts";
 import { Retained } from "./retained.ts";
 import { Session } from "./session.ts";
 import { Will } from "./will.ts";
@@ -164,6 +164,8 @@ const FORWARDED = [
   "offline",
   "outgoingEmpty",
 ] as const;
+const PUBACK = 0x40;
+const PUBCOMP = 0x70;
 /** How long a broker may take to close a connection it was asked to. */
 const CLOSE_MS = 2000;
 
@@ -193,7 +195,9 @@ class Shim {
     this.#inner = inner;
     this.#client = client;
     this.#willSpreadMs = options.willSpreadMs ?? 1000;
-    this.#session = new Session(inner, client, { quietMs, drainMs, tickMs }, (error) => this.#failed(error));
+    const onError = (error: Error): void => this.#failed(error);
+    const onTick = (): void => this.#retryUnstored();
+    this.#session = new Session(inner, client, { quietMs, drainMs, tickMs, onError, onTick });
     this.#hold = new Hold(client.world, options.holdCount ?? 32, options.holdMs ?? 15_000, (held) =>
       this.#giveUp(held),
     );
@@ -264,7 +268,7 @@ class Shim {
     const result = this.#receive(topic, payload, packet.retain);
     try {
       if (!(result instanceof Error)) this.#deliver(result, packet);
-      else if (!isVerdict(result)) this.#withhold(topic, packet, result);
+      else if (!isVerdict(result)) this.#withhold(topic, payload, packet, result);
       else if (this.#mayOpenLater(result, packet)) this.#keep(topic, payload, packet, result);
       else this.#refused(result, topic, packet);
     } finally {
@@ -313,7 +317,7 @@ class Shim {
   }
 
   #keep(topic: string, payload: Buffer, packet: IPublishPacket, error: RefusedError): void {
-    const unacknowledged = packet.qos === 1 && this.#hold.mayWithhold();
+    const unacknowledged = packet.qos > 0 && this.#hold.mayWithhold();
     if (unacknowledged) this.#withheld.add(packet);
     this.#hold.add({ topic, payload, packet, error, unacknowledged });
   }
@@ -327,12 +331,22 @@ class Shim {
     return retain || this.#client.device.channels().length === 0;
   }
 
-  /** The acceptance could not be stored: the broker keeps the payload and sends it again. */
-  #withhold(topic: string, packet: IPublishPacket, error: Error): void {
+  /**
+   * The acceptance could not be stored: nothing is acknowledged. The payload is tried again at each
+   * tick, and one too many at the next connection, when the broker sends it again.
+   */
+  #withhold(topic: string, payload: Buffer, packet: IPublishPacket, error: Error): void {
     this.#withheld.add(packet);
-    this.#session.settleStore();
-    if (error instanceof RefusedError) this.#refused(error, topic, packet);
-    else this.#failed(error);
+    if (this.#hold.mayWithhold()) {
+      this.#hold.add({ topic, payload, packet, error, unacknowledged: packet.qos > 0 });
+    }
+    this.#failed(error);
+  }
+
+  #retryUnstored(): void {
+    if (!this.#hold.isUnstored()) return;
+    this.#hold.retry((held) => this.#retry(held));
+    this.#settle();
   }
 
   /** Runs after "message" was emitted for the packet; MQTT.js acknowledges when `done` has no error. */
@@ -343,29 +357,30 @@ class Shim {
     else done();
   }
 
-  #retry(held: Held): RefusedError | null {
+  /** Null when the payload is delivered or refused for good. */
+  #retry(held: Held): Error | null {
     const { topic, payload, packet } = held;
     const result = this.#receive(topic, payload, packet.retain);
     if (!(result instanceof Error)) this.#deliver(result, packet);
-    else if (!isVerdict(result)) {
-      this.#withhold(topic, packet, result);
-      return null;
-    } else if (this.#mayOpenLater(result, packet)) return result;
+    else if (!isVerdict(result) || this.#mayOpenLater(result, packet)) return result;
     else this.#refused(result, topic, packet);
     this.#payAck(held);
     return null;
   }
 
+  /** What could not be stored stays unacknowledged: the broker is to send it again. */
   #giveUp(held: Held): void {
+    if (!isVerdict(held.error)) return;
     this.#refused(held.error, held.topic, held.packet);
     this.#payAck(held);
   }
 
-  /** PUBACK without reason code, the same four bytes in every version of MQTT. */
+  /** PUBACK or PUBCOMP without reason code, the same four bytes in every version of MQTT. */
   #payAck({ unacknowledged, packet }: Held): void {
     const { messageId } = packet;
     if (!unacknowledged || messageId === undefined || !this.#inner.connected) return;
-    this.#inner.stream.write(Buffer.from([0x40, 2, messageId >> 8, messageId & 0xff]));
+    const type = packet.qos === 2 ? PUBCOMP : PUBACK;
+    this.#inner.stream.write(Buffer.from([type, 2, messageId >> 8, messageId & 0xff]));
   }
 
   #refused(error: RefusedError, topic: string, packet: IPublishPacket): void {
@@ -498,11 +513,6 @@ class Shim {
   #emit(event: string, ...values: unknown[]): void {
     (this.facade as unknown as EventEmitter).emit(event, ...values);
   }
-}
-
-/** False for a failure of the store, now or before (PENDING), which says nothing about the payload. */
-function isVerdict(error: Error): error is RefusedError {
-  return error instanceof RefusedError && error.status !== "PENDING";
 }
 
 /** A frame is not UTF-8, and brokers may check. */

@@ -18,27 +18,34 @@ export interface SessionTimes {
   tickMs: number;
 }
 
+export interface SessionOptions extends SessionTimes {
+  onError: (error: Error) => void;
+  /** Called after each tick of the core. */
+  onTick: () => void;
+}
+
 export class Session {
   readonly #mqtt: MqttClient;
   readonly #client: Client;
   readonly #world: World;
   readonly #times: SessionTimes;
   readonly #onError: (error: Error) => void;
+  readonly #onTick: () => void;
   readonly #subscribed = new Set<string>();
   /** Number of the connection: answers of an earlier one are void. */
   #connection = 0;
   #isOpen = false;
-  #unsettled = false;
   #quiet: Timer | null = null;
   #limit: Timer | null = null;
   #ticker: Timer | null = null;
 
-  constructor(mqtt: MqttClient, client: Client, times: SessionTimes, onError: (error: Error) => void) {
+  constructor(mqtt: MqttClient, client: Client, options: SessionOptions) {
     this.#mqtt = mqtt;
     this.#client = client;
     this.#world = client.world;
-    this.#times = times;
-    this.#onError = onError;
+    this.#times = options;
+    this.#onError = options.onError;
+    this.#onTick = options.onTick;
   }
 
   connected(sessionPresent: boolean): void {
@@ -82,11 +89,6 @@ export class Session {
     });
   }
 
-  /** A write failed: the next tick says hello, before which the device tries to store again. */
-  settleStore(): void {
-    this.#unsettled = true;
-  }
-
   send({ topic, payload }: Reply): void {
     this.#mqtt.publish(topic, Buffer.from(payload), { qos: 1 }, this.#report);
   }
@@ -113,7 +115,7 @@ export class Session {
     // Without `resubscribe` MQTT.js sends nothing for topics it subscribed once.
     this.#mqtt.subscribe({ ...map, resubscribe: true } as unknown as ISubscriptionMap, (error) => {
       if (connection !== this.#connection) return;
-      if (error !== null) this.#onError(error);
+      this.#report(error);
       done();
     });
   }
@@ -121,17 +123,9 @@ export class Session {
   #tickLater(): void {
     this.#ticker = this.#world.setTimer(this.#times.tickMs, () => {
       this.#guarded(() => this.#client.tick());
-      this.#retryStore();
+      this.#onTick();
       this.answerWants();
       this.#tickLater();
-    });
-  }
-
-  #retryStore(): void {
-    if (!this.#unsettled || !this.#isOpen) return;
-    this.#guarded(() => {
-      this.send(this.#client.hello());
-      this.#unsettled = false;
     });
   }
 
@@ -143,8 +137,10 @@ export class Session {
     }
   }
 
-  #report = (error?: Error): void => {
-    if (error !== undefined && error !== null && this.#mqtt.connected) this.#onError(error);
+  /** What fails because the connection ends or is lost is done again by the next one. */
+  #report = (error?: Error | null): void => {
+    const { connected, disconnecting } = this.#mqtt;
+    if (error !== undefined && error !== null && connected && !disconnecting) this.#onError(error);
   };
 
   #endDrain(): void {

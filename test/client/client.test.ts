@@ -366,6 +366,18 @@ test("client: what a store throws comes through as it is", () => {
   assert.throws(() => client.receive("a", device.frame(channel, "a", "x")), /disk full/);
 });
 
+test("client: what an earlier failure left pending is stored first, or that failure is thrown", () => {
+  const { device, client } = setUp();
+  const channel = device.hold("a");
+  device.broken = true;
+  assert.throws(() => client.receive("a", device.frame(channel, "a", "x")), /disk full/);
+  device.broken = false;
+  device.failure = new RefusedError("PENDING");
+  assert.equal(textOf(client.receive("a", device.frame(channel, "a", "y"))), "y");
+  assert.equal(client.wantedHello()?.topic, device.upTopic, "the server is to learn of it");
+  assert.equal(client.wantedHello(), null);
+});
+
 function identity(): ConstructorParameters<typeof MemoryStore>[0] {
   return { realm: new Uint8Array(8), device: new Uint8Array(8), prefix: "ampoule", key: new Uint8Array(16) };
 }

@@ -32,6 +32,8 @@ export class FakeDevice {
   readonly hashed: string[] = [];
   /** Thrown by the next unprotect or control, as a store that fails would. */
   failure: Error | null = null;
+  /** A write failed before and still does: everything is PENDING. */
+  broken = false;
   wants = false;
   closed = false;
   ticks = 0;
@@ -141,6 +143,7 @@ export class FakeDevice {
   }
 
   hello(): Uint8Array {
+    if (this.broken) throw new Error("disk full");
     this.wants = false;
     return Buffer.from("hello");
   }
@@ -162,6 +165,7 @@ export class FakeDevice {
   #fail(): void {
     const { failure } = this;
     this.failure = null;
+    if (this.broken) throw new RefusedError("PENDING");
     if (failure !== null) throw failure;
   }
 }

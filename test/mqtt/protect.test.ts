@@ -197,7 +197,10 @@ test("mqtt: a beacon that is known already is no refusal", async () => {
 });
 
 test("mqtt: refusals that ask for it make the client say hello [R-13]", async () => {
-  await using r = await connected({ prepare: ({ device }) => void device.hold("a") });
+  await using r = await connected({
+    protect: { tickMs: 5000 },
+    prepare: ({ device }) => void device.hold("a"),
+  });
   r.device.wants = true;
   r.broker.publish("a", "junk");
   await r.broker.until("another hello", () => r.broker.published(r.device.upTopic).length === 2);
@@ -255,36 +258,49 @@ test("mqtt: under MQTT 5 a refusal is acknowledged without a reason that would t
   assert.equal(r.broker.of("puback")[0]?.reasonCode ?? 0, 0);
 });
 
-test("mqtt: what could not be stored is not acknowledged, and is an error [T-5]", async () => {
+test("mqtt: what could not be stored is an error, and acknowledged once it is tried again [T-5]", async () => {
   await using r = await connected();
   const channel = r.device.hold("a");
-  r.device.failure = new Error("disk full");
-  r.broker.publish("a", r.device.frame(channel, "a", "lost?"), { qos: 1, messageId: 1 });
-  r.broker.publish("a", r.device.frame(channel, "a", "next"), { qos: 1, messageId: 2 });
-  await r.broker.until("the second puback", () => acks(r.broker).includes(2));
-  assert.deepEqual(acks(r.broker), [2]);
-  assert.deepEqual(r.texts, ["a=next"]);
-  assert.deepEqual(r.errors, ["disk full"]);
+  const done = (): number => acks(r.broker).length + r.broker.of("pubcomp").length;
+  for (const qos of [1, 2] as const) {
+    r.device.failure = new Error("disk full");
+    r.broker.publish("a", r.device.frame(channel, "a", `late ${qos}`), { qos, messageId: qos });
+    await r.broker.until("the error", () => r.errors.length === qos);
+    await r.broker.until("the ack", () => done() === qos);
+  }
+  r.broker.publish("a", r.device.frame(channel, "a", "next"), { qos: 1, messageId: 3 });
+  await r.broker.until("the last ack", () => done() === 3);
+  assert.deepEqual(r.texts, ["a=late 1", "a=late 2", "a=next"]);
+  assert.deepEqual(r.errors, ["disk full", "disk full"]);
 });
 
-test("mqtt: a command that could not be stored is neither answered nor acknowledged [C-6]", async () => {
+test("mqtt: while the store fails nothing is acknowledged, and the error is told once for a payload", async () => {
   await using r = await connected();
-  r.device.failure = new Error("disk full");
-  r.broker.publish(r.device.downTopic, "grant", { qos: 1, messageId: 1 });
-  r.broker.publish(r.device.downTopic, "later", { qos: 1, messageId: 2 });
-  await r.broker.until("the second puback", () => acks(r.broker).includes(2));
-  assert.deepEqual(acks(r.broker), [2]);
-  const up = r.broker.published(r.device.upTopic).map(({ payload }) => String(payload));
-  assert.ok(!up.includes("ack grant"), up.join());
+  const channel = r.device.hold("a");
+  r.device.broken = true;
+  for (let id = 1; id <= 10; id++) {
+    r.broker.publish("a", r.device.frame(channel, "a", `${id}`), { qos: 1, messageId: id });
+  }
+  await sleep(200);
+  assert.deepEqual([acks(r.broker), r.texts, r.refused], [[], [], []]);
+  assert.equal(r.errors.length, 10);
+  r.device.broken = false;
+  await r.broker.until("eight pubacks", () => acks(r.broker).length === 8);
+  assert.equal(r.texts.length, 8, "two more come with the next connection");
 });
 
-test("mqtt: a command refused as PENDING is not acknowledged, and the next tick tries to store", async () => {
+test("mqtt: a command that could not be stored is answered and acknowledged when it is [C-6]", async () => {
   await using r = await connected();
-  r.device.failure = new RefusedError("PENDING");
+  r.device.broken = true;
   r.broker.publish(r.device.downTopic, "grant", { qos: 1, messageId: 1 });
-  await r.broker.until("another hello", () => r.broker.published(r.device.upTopic).length === 2);
+  await sleep(150);
   assert.deepEqual(acks(r.broker), []);
-  assert.equal(r.refused[0]?.status, "PENDING");
+  const up = (): string[] => r.broker.published(r.device.upTopic).map(({ payload }) => String(payload));
+  assert.deepEqual(up(), ["hello"]);
+  r.device.broken = false;
+  await r.broker.until("the puback", () => acks(r.broker).includes(1));
+  await r.broker.until("the answer", () => up().includes("ack grant"));
+  assert.deepEqual(r.refused, []);
 });
 
 test("mqtt: an unknown epoch is held without PUBACK, and opened when its keys come", async () => {
