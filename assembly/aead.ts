@@ -84,11 +84,11 @@ function sivCrypt(
 }
 
 /**
- * Replaces text by C or C by text and leaves the whole tag in scratch. A SIV
- * suite's tag is over the text, so it is computed before the text is encrypted
- * and after C is decrypted.
+ * The pass that gives the tag, whole and into scratch: over topic || text for
+ * SIV suites, else over topic and the text it replaces. It never writes to
+ * tagPtr: a fault in open that overwrote the received tag would accept a forgery.
  */
-function process(
+function tagPass(
   suite: i32,
   keyPtr: usize,
   noncePtr: usize,
@@ -96,22 +96,12 @@ function process(
   topicLen: i32,
   textPtr: usize,
   textLen: i32,
-  tagPtr: usize,
-  tagLen: i32,
   mode: i32,
 ): void {
-  const siv = !isAead(suite);
-  if (siv && mode == DECRYPT) {
-    sivCrypt(suite, keyPtr, noncePtr, textPtr, textLen, tagPtr, tagLen, mode);
-  }
   begin(suite, keyPtr, noncePtr);
-  absorb(suite, topicPtr, topicLen, textPtr, siv ? textLen : 0);
-  if (!siv) crypt(suite, textPtr, textLen, mode);
+  absorb(suite, topicPtr, topicLen, textPtr, isAead(suite) ? 0 : textLen);
+  if (isAead(suite)) crypt(suite, textPtr, textLen, mode);
   finish(suite, keyPtr);
-  if (mode == ENCRYPT) {
-    memory.copy(tagPtr, tag, tagLen);
-    if (siv) sivCrypt(suite, keyPtr, noncePtr, textPtr, textLen, tagPtr, tagLen, mode);
-  }
 }
 
 function wipeScratch(): void {
@@ -144,7 +134,9 @@ export function seal(
   tagPtr: usize,
   tagLen: i32,
 ): void {
-  process(suite, keyPtr, noncePtr, topicPtr, topicLen, textPtr, textLen, tagPtr, tagLen, ENCRYPT);
+  tagPass(suite, keyPtr, noncePtr, topicPtr, topicLen, textPtr, textLen, ENCRYPT);
+  memory.copy(tagPtr, tag, tagLen);
+  if (!isAead(suite)) sivCrypt(suite, keyPtr, noncePtr, textPtr, textLen, tagPtr, tagLen, ENCRYPT);
   wipeScratch();
 }
 
@@ -180,18 +172,25 @@ export function open(
 ): i32 {
   // A tag that for some reason is not computed must not match.
   store<u64>(tag, ~load<u64>(tagPtr));
-  process(suite, keyPtr, noncePtr, topicPtr, topicLen, textPtr, textLen, tagPtr, tagLen, DECRYPT);
+  if (!isAead(suite)) sivCrypt(suite, keyPtr, noncePtr, textPtr, textLen, tagPtr, tagLen, DECRYPT);
+  tagPass(suite, keyPtr, noncePtr, topicPtr, topicLen, textPtr, textLen, DECRYPT);
 
   // Whatever tagLen is, 8 bytes at least have to agree.
   let bits = load<u64>(tag) ^ load<u64>(tagPtr);
   if (tagLen != SHORT_TAG_SIZE) bits |= load<u64>(tag, 8) ^ load<u64>(tagPtr, 8);
-  if (reveal(u32(bits != 0))) return refuse(textPtr, textLen);
+  if (reveal(u32(bits != 0))) {
+    refuse(textPtr, textLen);
+    return BAD_TAG;
+  }
 
   // At most 16 times 255.
   let sum: u32 = 0;
   for (let i = 0; i < tagLen; ++i) sum += load<u8>(tag + i) ^ load<u8>(tagPtr + i);
   wipeScratch();
-  if (reveal(u32(sum != 0))) return refuse(textPtr, textLen);
+  if (reveal(u32(sum != 0))) {
+    refuse(textPtr, textLen);
+    return BAD_TAG;
+  }
   return OK;
 }
 
@@ -201,8 +200,7 @@ function reveal(bit: u32): i32 {
   return pub32(verdict);
 }
 
-function refuse(textPtr: usize, textLen: i32): i32 {
+function refuse(textPtr: usize, textLen: i32): void {
   wipeScratch();
   wipe(textPtr, textLen);
-  return BAD_TAG;
 }
