@@ -192,10 +192,14 @@ function suite(name: string, start: () => Promise<Broker>): void {
     await outsider.mqtt.endAsync();
   });
 
-  test(`${name}: a will is sealed, and read when its sender is cut off [P-1]`, async () => {
+  test(`${name}: a will is sealed, kept fresh, and read when its sender is cut off [P-1] [V-9]`, async () => {
     const will = { topic: "plant/state/alive", payload: Buffer.from("no"), qos: 1 as const, retain: true };
     const mortal = await plant.member("mortal", ["plant/#"], { will, keepalive: 5 });
     await until("a sealed will", () => mortal.mqtt.connected && mortal.mqtt.options.will !== undefined);
+    // Three steps on, the first will could not be read any more.
+    await plant.step("plant/#", 3, writer, reader, mortal);
+    await sleep(200);
+    await until("the connection", () => mortal.mqtt.connected);
     await sleep(100);
     mortal.mqtt.raw.options.reconnectPeriod = 0;
     mortal.mqtt.raw.stream.destroy();
