@@ -309,6 +309,7 @@ class Shim {
         this.#emit("cleared", received.topic);
         return;
       case "control":
+        if (received.replies.length > 0) this.#session.answered();
         for (const reply of received.replies) this.#session.send(reply);
         return;
       case "partial":

@@ -35,6 +35,9 @@ export class Session {
   /** Number of the connection: answers of an earlier one are void. */
   #connection = 0;
   #isOpen = false;
+  /** The server answered a hello of this connection; ticks since the hello while it has not. */
+  #isAnswered = false;
+  #unanswered = 0;
   #quiet: Timer | null = null;
   #limit: Timer | null = null;
   #ticker: Timer | null = null;
@@ -69,6 +72,8 @@ export class Session {
   disconnected(): void {
     this.#connection += 1;
     this.#isOpen = false;
+    this.#isAnswered = false;
+    this.#unanswered = 0;
     this.#subscribed.clear();
     this.#endDrain();
     this.#clear(this.#ticker);
@@ -78,6 +83,11 @@ export class Session {
   /** Channels came: their beacons are subscribed. */
   keysChanged(): void {
     if (this.#isOpen) this.#subscribe(() => {});
+  }
+
+  /** A command of the server came: it hears this device. */
+  answered(): void {
+    this.#isAnswered = true;
   }
 
   /** Sends a hello if refusals ask for one; while the queue is read, the one that follows will do. */
@@ -125,8 +135,21 @@ export class Session {
       this.#guarded(() => this.#client.tick());
       this.#onTick();
       this.answerWants();
+      this.#helloAgain();
       this.#tickLater();
     });
+  }
+
+  /** A hello that came before the server subscribed is lost: said again after 1, 2, 4, 8... ticks (SPEC C-18). */
+  #helloAgain(): void {
+    if (!this.#isOpen || this.#isAnswered) return;
+    this.#unanswered += 1;
+    if ((this.#unanswered & (this.#unanswered - 1)) !== 0) return;
+    try {
+      this.send(this.#client.hello());
+    } catch {
+      // A store that fails is told of, and tried again, where a payload needs it.
+    }
   }
 
   #guarded(work: () => void): void {
