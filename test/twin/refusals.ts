@@ -106,16 +106,13 @@ export function refusals(): Refusal[] {
       const to = given(stage);
       read(stage, to, stage.payload(to, writer(0, 0, 1), TEXT), "REFLECTED");
     }),
-    outcome(
-      "NO_ROOM",
-      "a sender more than its table has [R-6]",
-      (stage) => {
-        const to = given(stage);
-        read(stage, to, stage.payload(to, writer(0, 0, 8), TEXT), "OK");
-        read(stage, to, stage.payload(to, writer(0, 0, 9), TEXT), "NO_ROOM");
-      },
-      { ...STORING, senders: 1 },
-    ),
+    outcome("NO_ROOM", "a ninth sender [R-6]", (stage) => {
+      const to = given(stage);
+      for (let sender = 2; sender < 10; sender++) {
+        read(stage, to, stage.payload(to, writer(0, 0, sender), TEXT), "OK");
+      }
+      read(stage, to, stage.payload(to, writer(0, 0, 10), TEXT), "NO_ROOM");
+    }),
     outcome("REPLAYED", "a frame it has accepted [R-7, W-1]", (stage) => {
       const to = given(stage);
       const payload = stage.payload(to, writer(), TEXT);
@@ -187,12 +184,15 @@ export function refusals(): Refusal[] {
     inAck("BAD_COMMAND", "a channel with generation 0 [C-8]", (stage) => {
       return { code: 1, parameters: { ...parametersIn(stage), generation: 0 } };
     }),
-    inAck(
-      "CHANNEL_FULL",
-      "a channel more than it has slots [C-9]",
-      (stage) => ({ code: 1, parameters: { ...parametersIn(stage), id: random("second", 8) } }),
-      { ...STORING, channels: 1 },
-    ),
+    inAck("CHANNEL_FULL", "a fifth channel [C-9]", (stage) => {
+      const parameters = parametersIn(stage);
+      const set = (name: string): Command => ({
+        code: 1,
+        parameters: { ...parameters, id: random(name, 8) },
+      });
+      stage.revise(["second", "third", "fourth"].map(set), { statuses: ["OK", "OK", "OK"] });
+      return set("fifth");
+    }),
     inAck("LEASE_FULL", "a third node of 128 steps [K-6]", (stage) => {
       const { parameters } = stage.give(generation, { to: 255 });
       stage.revise([{ code: 1, parameters: { ...parameters, to: 511 } }], { statuses: ["OK"] });

@@ -3,6 +3,7 @@
 import { type Bytes, concat, hex, run, u8, u16, zeros } from "./bytes.ts";
 import { type Command, GRANT_COUNTERS, packCommand, sealChunks } from "./control.ts";
 import { padText, sealFrame, tagSize } from "./frame.ts";
+import type { DeviceOptions } from "./model.ts";
 import type { Script } from "./script.ts";
 import { nodeCommands, revisionOf, type Writer } from "./server.ts";
 import {
@@ -27,6 +28,8 @@ import type { Parameters } from "./state.ts";
 import type { StatusName } from "./status.ts";
 import * as storage from "./storage.ts";
 import { seal } from "./suites.ts";
+
+const HOST: DeviceOptions = { ...STORING, channels: 1024, senders: 65536, layout: 2 };
 
 type Play = (stage: Stage) => void;
 
@@ -428,16 +431,25 @@ export function sendScripts(): Script[] {
         stage.call(call, "OK");
       },
     ),
-    script("device: refuses topics over 1024 bytes and texts over 64 frames [P-2]", (stage) => {
+    script("device: refuses texts over 64 frames, and channels it does not hold [P-2, F-5]", (stage) => {
       const given = stage.give(generationOf(0), { size: 32 });
       stage.write(given, text(512), "OK");
       stage.write(given, text(513), "BAD_ARGUMENT");
-      stage.write(given, text(1), "OK", { topic: "t".repeat(1024) });
-      stage.write(given, text(1), "BAD_ARGUMENT", { topic: "t".repeat(1025) });
-      stage.read(given, stage.payload(given, first(), text(1)), "BAD_ARGUMENT", { topic: "t".repeat(1025) });
       const unknown = { ...given, id: hex(zeros(8)) };
       stage.write(unknown, text(1), "NO_CHANNEL");
     }),
+    script(
+      "device: takes topics of 1024 bytes and none longer [F-2]",
+      (stage) => {
+        const given = stage.give(generationOf(0));
+        const [long, longer] = ["t".repeat(1024), "t".repeat(1025)];
+        stage.write(given, text(1), "OK", { topic: long });
+        stage.write(given, text(1), "BAD_ARGUMENT", { topic: longer });
+        stage.read(given, stage.payload(given, first(), text(1), long), "OK", { topic: long });
+        stage.read(given, stage.payload(given, first(), text(1)), "BAD_ARGUMENT", { topic: longer });
+      },
+      HOST,
+    ),
     script(
       "device without storage: seals within its grant only [P-4, C-21]",
       (stage) => {
