@@ -104,8 +104,14 @@ function jobFor(
     commands.push({ kind: "set", step: channel.step, v: desired.beacon(channel, channel.step), ...setting });
     commands.push(...nodeCommands(channel, desired.tree(channel).lease(first, member.to)));
   }
-  const counters = device.class !== 0 && member.writes && (!known || held.counters === null);
+  const counters = device.class !== 0 && member.writes && lacksCounters(channel, held);
   return commands.length === 0 && !counters ? null : { member, channel, counters, commands };
+}
+
+/** A generation begins with a block of counters; later ones are asked for. */
+function lacksCounters(channel: ChannelRow, held: HeldRow | undefined): boolean {
+  if (held === undefined || held.counters === null) return true;
+  return held.generation !== channel.generation && held.generation !== 0;
 }
 
 function nodeCommands(channel: ChannelRow, nodes: TreeNode[]): Command[] {
@@ -188,7 +194,8 @@ function heldOf(
 function afterSet(device: string, row: HeldRow | undefined, command: Command & { kind: "set" }): HeldRow {
   const { kind: _, v: __, ...setting } = command;
   if (row === undefined || row.generation !== command.generation) {
-    return { ...setting, device, granted: -1, lock: null, counters: null, refused: null };
+    const counters = row?.generation === 0 ? row.counters : null;
+    return { ...setting, device, granted: -1, lock: null, counters, refused: null };
   }
   const to = Math.max(row.to, command.to);
   return {
@@ -202,9 +209,11 @@ function afterSet(device: string, row: HeldRow | undefined, command: Command & {
   };
 }
 
-/** SPEC C-13 and K-7. */
+/** SPEC C-13 and K-7. Nodes that leave a gap behind what is covered do not count. */
 function afterNodes(records: Records, desired: Desired, row: HeldRow, nodes: TreeNode[]): HeldRow {
-  const last = Math.max(row.granted, ...nodes.map((node) => lastStep(node.h)));
+  const begin = Math.max(row.granted + 1, row.from, row.step - (row.la & 15));
+  const joins = nodes[0] !== undefined && firstStep(nodes[0].h) <= begin;
+  const last = joins ? Math.max(row.granted, ...nodes.map((node) => lastStep(node.h))) : row.granted;
   const holder = nodes.find((node) => firstStep(node.h) <= row.to && row.to <= lastStep(node.h));
   const channel = records.channel(row.channel);
   if (holder === undefined || channel === undefined) return { ...row, granted: last };

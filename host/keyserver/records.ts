@@ -33,6 +33,8 @@ export interface DeviceRow {
   revision: Revision;
   /** A query is due even if nothing differs. */
   ask: boolean;
+  /** The control key has just moved: the next revision is a query alone, at which the device erases K(v). */
+  moved: boolean;
   /** The control key version may be above the stored one (after a restore). */
   far: boolean;
   /** What is being done about a digest that did not agree; 0 if nothing. */
@@ -227,8 +229,8 @@ export class Records {
 
   addDevice(row: DeviceRow, key: Uint8Array): void {
     this.#run(
-      `INSERT INTO device (id, name, class, version, key, revision, ask, far, doubt, synced)
-       VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0)`,
+      `INSERT INTO device (id, name, class, version, key, revision, ask, moved, far, doubt, synced)
+       VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0)`,
       row.id,
       row.name,
       row.class,
@@ -258,11 +260,12 @@ export class Records {
 
   saveDevice(row: DeviceRow): void {
     this.#run(
-      `UPDATE device SET class = ?, revision = ?, ask = ?, far = ?, doubt = ?, synced = ?,
+      `UPDATE device SET class = ?, revision = ?, ask = ?, moved = ?, far = ?, doubt = ?, synced = ?,
        last_seen = ?, blob_sequence = ?, alarm = ? WHERE id = ?`,
       row.class,
       row.revision,
       Number(row.ask),
+      Number(row.moved),
       Number(row.far),
       row.doubt,
       Number(row.synced),
@@ -671,6 +674,7 @@ function deviceRow(row: Row): DeviceRow {
     version: int(row, "version"),
     revision: text(row, "revision"),
     ask: flag(row, "ask"),
+    moved: flag(row, "moved"),
     far: flag(row, "far"),
     doubt: int(row, "doubt"),
     synced: flag(row, "synced"),

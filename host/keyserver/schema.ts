@@ -33,6 +33,7 @@ CREATE TABLE device (
   fresh BLOB,
   revision TEXT NOT NULL,
   ask INTEGER NOT NULL,
+  moved INTEGER NOT NULL,
   far INTEGER NOT NULL,
   doubt INTEGER NOT NULL,
   synced INTEGER NOT NULL,

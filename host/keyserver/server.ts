@@ -88,6 +88,8 @@ const TUNING: Tuning = {
   silent: 3_600_000,
   counterBlock: 1024,
 };
+/** A database no other process can open. */
+const IN_MEMORY = ":memory:";
 const NAME_MAX = 64;
 const FIRST_INCARNATION = 1;
 
@@ -268,7 +270,7 @@ export class KeyServer {
    */
   start(link: Link): void {
     if (this.#link !== null) throw new ServerError("SERVING", "this key server is already serving");
-    this.#lock = takeLock(this.#world, `${this.#path}.lock`);
+    if (this.#path !== IN_MEMORY) this.#lock = takeLock(this.#world, `${this.#path}.lock`);
     this.#link = link;
     this.#dataVersion = this.#records.dataVersion();
     link.onConnect = () => this.#guard(() => this.#onConnect());
@@ -279,9 +281,27 @@ export class KeyServer {
     this.#poll();
   }
 
+  /** Ends serving; the lock is free when it resolves. */
   async stop(): Promise<void> {
+    const link = this.#halt();
+    try {
+      await link?.end();
+    } finally {
+      this.#unlock();
+    }
+  }
+
+  /** Wipes the key-encryption key and closes the database. Call stop() first to leave the broker in order. */
+  close(): void {
+    this.#halt()
+      ?.end()
+      .catch(() => {});
+    this.#unlock();
+    this.#records.close();
+  }
+
+  #halt(): Link | null {
     const link = this.#link;
-    if (link === null) return;
     this.#link = null;
     this.#connected = false;
     for (const timer of [this.#pollTimer, this.#moveTimer, this.#soonTimer]) this.#world.clearTimer(timer);
@@ -289,17 +309,12 @@ export class KeyServer {
     this.#resends.clear();
     this.#announced.clear();
     this.#moveTimer = this.#soonTimer = null;
-    try {
-      await link.end();
-    } finally {
-      this.#lock?.release();
-      this.#lock = null;
-    }
+    return link;
   }
 
-  /** Wipes the key-encryption key and closes the database; stop() comes first where start() was called. */
-  close(): void {
-    this.#records.close();
+  #unlock(): void {
+    this.#lock?.release();
+    this.#lock = null;
   }
 
   // Changes
@@ -563,6 +578,7 @@ function newDevice(id: string, name: string): DeviceRow {
     version: 0,
     revision: NO_REVISION,
     ask: false,
+    moved: false,
     far: false,
     doubt: 0,
     synced: false,

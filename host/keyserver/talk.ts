@@ -117,7 +117,7 @@ export class Talk {
     if (heard.session !== undefined && !heard.session.confirmed) this.#confirm(device, heard.session, out);
     this.#settleRatchet(device, heard, out);
     if (heard.message.kind === "hello") this.#hello(device, heard, heard.message, out);
-    else this.#ack(device, heard, heard.message, out);
+    else this.#ack(device, heard.message, out);
   }
 
   /** Whether everything is acknowledged, and the digest of what was. */
@@ -151,35 +151,32 @@ export class Talk {
     this.reconcile(device.id, true, out);
   }
 
-  #ack(device: DeviceRow, heard: Heard, ack: Ack, out: Outcome): void {
+  /** An ack that settles nothing has the outstanding revision sent again (SPEC V-3). */
+  #ack(device: DeviceRow, ack: Ack, out: Outcome): void {
     out.tell("ack", { device: device.name, detail: `revision ${ack.revision}` });
     const waiting = this.#records.outstanding(device.id);
     const commands = waiting && parseCommands(waiting.commands);
     if (waiting === undefined || commands === undefined || !answers(ack, waiting, commands)) {
-      this.#strayAck(device, heard, ack, out);
+      this.#records.saveDevice(device);
+      this.reconcile(device.id, true, out);
       return;
     }
     this.#records.removeOutstanding(device.id);
     out.erased = true;
     if (commands[0]?.kind === "reset" && ack.statuses[0] === STATUS.OK) device.doubt = DOUBT.wasReset;
     settle(this.#records, this.#desired, device, waiting.revision, commands, ack.statuses, out);
+    if (commands.some((command) => this.#isOvertaken(command))) device.ask = true;
     this.#watchSequence(device, ack, out);
     this.#judge(device, ack, out);
     this.#records.saveDevice(device);
     this.reconcile(device.id, false, out);
   }
 
-  /** An ack that settles nothing: the outstanding revision is sent again. */
-  #strayAck(device: DeviceRow, heard: Heard, ack: Ack, out: Outcome): void {
-    // Without a boot nonce the same session may have begun anew, with an empty device.
-    const rebooted =
-      device.class === 2 && heard.session?.confirmed && ack.revision === heard.session.revision;
-    if (rebooted) {
-      this.#forgetHeld(device);
-      device.ask = true;
-    }
-    this.#records.saveDevice(device);
-    this.reconcile(device.id, true, out);
+  /** The step moved while the revision was under way: the beacon may have come before its generation. */
+  #isOvertaken(command: Command): boolean {
+    if (command.kind !== "set") return false;
+    const channel = this.#records.channel(command.channel);
+    return channel?.generation === command.generation && command.step < channel.step;
   }
 
   /** SPEC V-4, from the ack of the newest revision only. Complete and yet another digest: tell it all again. */
@@ -226,8 +223,8 @@ export class Talk {
 
   /** What it holds is no longer known; channels it may hold stay on the list. */
   #forgetHeld(device: DeviceRow): void {
-    for (const row of this.#records.held(device.id)) {
-      this.#records.saveHeld(maybeHeld(device.id, row.channel));
+    for (const { channel, counters } of this.#records.held(device.id)) {
+      this.#records.saveHeld({ ...maybeHeld(device.id, channel), counters });
     }
   }
 
@@ -262,7 +259,7 @@ export class Talk {
       this.#records.saveControlKeys(device.id, heard.version, { key: keys.next.key, next: null });
     }
     device.version = heard.version;
-    device.ask = true;
+    device.ask = device.moved = true;
     out.erased = true;
     out.tell("settled", { device: device.name, detail: `control key ${heard.version}` });
     this.#records.saveDevice(device);
@@ -280,13 +277,12 @@ export class Talk {
     this.#replaceWhatMust(device);
     const jobs = differences(this.#records, this.#desired, device, { steps: device.ask });
     if (jobs.length === 0 && !device.ask) return undefined;
-    const commands = this.#fill(device, jobs);
+    const commands = device.moved ? [] : this.#fill(device, jobs);
     if (commands.length === 0 && !device.ask) return undefined;
     commands.push({ kind: "query", nonce: toHex(this.#world.random(8)) });
     if (device.class === 0 && carriesKeys(commands)) commands.push(this.#ratchet(device));
     const revision = this.#takeRevision(device);
-    device.ask = false;
-    device.synced = false;
+    device.ask = device.moved = device.synced = false;
     this.#records.saveDevice(device);
     const row = {
       device: device.id,
@@ -432,6 +428,16 @@ export class Talk {
     }
     const row = known ?? this.#newSession(device, hello.boot);
     this.#publishGrant(device, row, out);
+    if (row.confirmed && device.class === 2) this.#begunAnew(device, out);
+  }
+
+  /** Without a boot nonce each boot has the same session: the device may be empty again. */
+  #begunAnew(device: DeviceRow, out: Outcome): void {
+    this.#withdraw(device, out);
+    this.#forgetHeld(device);
+    device.ask = true;
+    this.#records.saveDevice(device);
+    this.reconcile(device.id, false, out);
   }
 
   #newSession(device: DeviceRow, nonce: string): BootRow {
