@@ -36,7 +36,9 @@ interface RigOptions {
   protect?: ProtectOptions;
 }
 
-const QUICK: ProtectOptions = { quietMs: 60, drainMs: 1000, tickMs: 50, holdMs: 300, willSpreadMs: 0 };
+/** Ticks are rare, as they bring hellos of their own; tests that need them ask for TICKS. */
+const QUICK: ProtectOptions = { quietMs: 60, drainMs: 1000, tickMs: 60_000, holdMs: 300, willSpreadMs: 0 };
+const TICKS: ProtectOptions = { tickMs: 50 };
 
 /** A client that has not connected yet, with every event recorded. */
 async function rig(options: RigOptions = {}): Promise<Rig> {
@@ -197,10 +199,7 @@ test("mqtt: a beacon that is known already is no refusal", async () => {
 });
 
 test("mqtt: refusals that ask for it make the client say hello [R-13]", async () => {
-  await using r = await connected({
-    protect: { tickMs: 5000 },
-    prepare: ({ device }) => void device.hold("a"),
-  });
+  await using r = await connected({ prepare: ({ device }) => void device.hold("a") });
   r.device.wants = true;
   r.broker.publish("a", "junk");
   await r.broker.until("another hello", () => r.broker.published(r.device.upTopic).length === 2);
@@ -208,7 +207,7 @@ test("mqtt: refusals that ask for it make the client say hello [R-13]", async ()
 });
 
 test("mqtt: the core gets its ticks [R-14]", async () => {
-  await using r = await connected();
+  await using r = await connected({ protect: TICKS });
   await sleep(180);
   assert.ok(r.device.ticks >= 2);
 });
@@ -259,7 +258,7 @@ test("mqtt: under MQTT 5 a refusal is acknowledged without a reason that would t
 });
 
 test("mqtt: what could not be stored is an error, and acknowledged once it is tried again [T-5]", async () => {
-  await using r = await connected();
+  await using r = await connected({ protect: TICKS });
   const channel = r.device.hold("a");
   const done = (): number => acks(r.broker).length + r.broker.of("pubcomp").length;
   for (const qos of [1, 2] as const) {
@@ -275,7 +274,7 @@ test("mqtt: what could not be stored is an error, and acknowledged once it is tr
 });
 
 test("mqtt: while the store fails nothing is acknowledged, and the error is told once for a payload", async () => {
-  await using r = await connected();
+  await using r = await connected({ protect: TICKS });
   const channel = r.device.hold("a");
   r.device.broken = true;
   for (let id = 1; id <= 10; id++) {
@@ -302,7 +301,7 @@ test("mqtt: a hello is said again until the server is heard [C-18]", async () =>
 });
 
 test("mqtt: a command that could not be stored is answered and acknowledged when it is [C-6]", async () => {
-  await using r = await connected();
+  await using r = await connected({ protect: TICKS });
   r.device.broken = true;
   r.broker.publish(r.device.downTopic, "grant", { qos: 1, messageId: 1 });
   await sleep(150);
@@ -368,7 +367,7 @@ test("mqtt: at most eight PUBACKs are held back, and the oldest payload makes ro
 });
 
 test("mqtt: a held payload is not delivered twice when its session sends it again", async () => {
-  await using r = await connected({ mqtt: { clean: false }, protect: { holdMs: 5000, tickMs: 5000 } });
+  await using r = await connected({ mqtt: { clean: false }, protect: { holdMs: 5000 } });
   const channel = r.device.hold("a");
   const payload = r.device.frame({ ...channel, generation: 2 }, "a", "once");
   r.broker.publish("a", payload, { qos: 1, messageId: 1 });
