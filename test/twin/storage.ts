@@ -35,9 +35,10 @@ export const MARK_SIZE = 48;
 export const HEADER_SIZE = 16;
 const CHUNK_0_SIZE = 96;
 const CHANNEL_SIZE = 224;
-const ROW_SIZE = 16;
+const ROW_SIZE = 24;
 const ROWS_IN_CHUNK = 16;
 const NODE_SLOTS = 8;
+const NODE_SIZE = 18;
 const TAG_SIZE = 16;
 const BLOB = 1;
 const MARK = 2;
@@ -87,9 +88,9 @@ function packPrevious(previous: Previous | null): Bytes {
   if (previous === null) return zeros(10);
   return concat(
     u16(previous.first),
-    u8(previous.leaves.length),
     u8(previous.form),
     u8(previous.size / 8),
+    u8(previous.leaves.length),
     u8(previous.flags),
     u16(previous.sender),
     u16(previous.will),
@@ -107,36 +108,27 @@ export function packChannel(channel: Channel, layout: 1 | 2): Bytes {
     packNumbers(channel.willOwn),
     u16(channel.hold),
     packPrevious(channel.previous),
-    ...nodes.map((node) => u16(node.h)),
-    zeros(2 * (NODE_SLOTS - nodes.length)),
-    ...nodes.map((node) => node.key),
-    zeros(16 * (NODE_SLOTS - nodes.length)),
     ...leaves,
     zeros(16 * (keptLeaves(layout) - leaves.length)),
+    ...nodes.map((node) => concat(u16(node.h), node.key)),
+    zeros(NODE_SIZE * (NODE_SLOTS - nodes.length)),
   );
 }
 
-function packRow(row: Row, index: number): Bytes {
-  const { generation, step } = row.windows.n1;
-  return concat(
-    u16(index),
-    u16(row.sender),
-    u32(generation),
-    u32(row.bound),
-    u16(step),
-    u8(row.pinned ? 1 : 0),
-    zeros(1),
-  );
+function packRow(row: Row, channel: Bytes): Bytes {
+  const { sender, bound } = row;
+  const text = markText({ channel, ...row.windows.n1, bound, sender, what: PEER });
+  return concat(text.subarray(0, 21), u8(row.pinned ? 1 : 0), zeros(2));
 }
 
 /** The rows a blob keeps, in order of channel chunk and sender: those that can still be read, and pinned ones. */
 function packRows(state: State, channels: readonly Channel[]): Bytes[] {
-  return channels.flatMap((channel, index) =>
+  return channels.flatMap((channel) =>
     state.rows
       .filter((row) => row.channel === hex(channel.id))
       .filter((row) => row.pinned || readable(channel, row.windows.n1))
       .sort((a, b) => a.sender - b.sender)
-      .map((row) => packRow(row, index)),
+      .map((row) => packRow(row, channel.id)),
   );
 }
 
@@ -210,12 +202,12 @@ function parseNumbers(bytes: Bytes): Numbers | null {
 }
 
 function parsePrevious(bytes: Bytes, generation: number, leaves: Bytes): Previous | null {
-  const count = at(bytes, 2);
+  const count = at(bytes, 4);
   if (count === 0) return null;
   return {
     first: getU16(bytes, 0),
-    form: at(bytes, 3),
-    size: at(bytes, 4) * 8,
+    form: at(bytes, 2),
+    size: at(bytes, 3) * 8,
     flags: at(bytes, 5),
     sender: getU16(bytes, 6),
     will: getU16(bytes, 8),
@@ -224,10 +216,10 @@ function parsePrevious(bytes: Bytes, generation: number, leaves: Bytes): Previou
   };
 }
 
-function parseNodeSlots(numbers: Bytes, keys: Bytes): Node[] {
+function parseNodeSlots(bytes: Bytes): Node[] {
   const slots = Array.from({ length: NODE_SLOTS }, (_, i) => ({
-    h: getU16(numbers, 2 * i),
-    key: keys.slice(16 * i, 16 * i + 16),
+    h: getU16(bytes, NODE_SIZE * i),
+    key: bytes.slice(NODE_SIZE * i + 2, NODE_SIZE * (i + 1)),
   }));
   return slots.filter((node) => node.h !== 0);
 }
@@ -236,6 +228,7 @@ function parseChannel(text: Bytes): Channel | null {
   const parameters = parseParameters(text);
   const own = parseNumbers(text.subarray(52, 60));
   const willOwn = parseNumbers(text.subarray(60, 68));
+  const nodesAt = text.length - NODE_SIZE * NODE_SLOTS;
   if (own === null || willOwn === null) return null;
   return {
     ...parameters,
@@ -243,20 +236,21 @@ function parseChannel(text: Bytes): Channel | null {
     own,
     willOwn,
     hold: getU16(text, 68),
-    previous: parsePrevious(text.subarray(70, 80), parameters.generation, text.subarray(CHANNEL_SIZE)),
-    nodes: parseNodeSlots(text.subarray(80, 96), text.subarray(96, 224)),
+    previous: parsePrevious(text.subarray(70, 80), parameters.generation, text.subarray(80, nodesAt)),
+    nodes: parseNodeSlots(text.subarray(nodesAt)),
   };
 }
 
 function parseRow(bytes: Bytes, channels: readonly Channel[]): Row | null {
-  const channel = channels[getU16(bytes, 0)];
-  const pinned = at(bytes, 14);
-  const bound = getU32(bytes, 8);
-  if (channel === undefined || pinned > 1 || at(bytes, 15) !== 0 || bound < 1) return null;
+  const channel = channels.find(({ id }) => equal(id, bytes.subarray(0, 8)));
+  const pinned = at(bytes, 21);
+  const bound = getU32(bytes, 12);
+  if (channel === undefined || at(bytes, 20) !== PEER || pinned > 1 || getU16(bytes, 22) !== 0 || bound < 1)
+    return null;
   return {
     channel: hex(channel.id),
-    sender: getU16(bytes, 2),
-    windows: restoreRow({ generation: getU32(bytes, 4), step: getU16(bytes, 12) }, bound),
+    sender: getU16(bytes, 18),
+    windows: restoreRow({ generation: getU32(bytes, 8), step: getU16(bytes, 16) }, bound),
     bound,
     pinned: pinned === 1,
     cached: false,
