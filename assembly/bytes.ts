@@ -17,6 +17,11 @@ export function wipe(ptr: usize, len: i32): void {
   memory.fill(ptr, 0, len);
 }
 
+/** Copies the 16 bytes of a key, tag or the like. Any alignment. */
+export function copy16(toPtr: usize, fromPtr: usize): void {
+  memory.copy(toPtr, fromPtr, 16);
+}
+
 /** Returns the public byte at ptr. */
 export function pub8(ptr: usize): i32 {
   return load<u8>(ptr);

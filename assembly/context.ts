@@ -1,30 +1,66 @@
 /*
- * Contexts: what every derived value is bound to. SPEC section 3, S-7 and S-9.
- *
- * The context is built in CONTEXT; the label's own fields follow the base.
+ * What is at hand, and contexts: what every derived value is bound to. SPEC section 3, S-7 and S-9.
  */
+import { pub8, pub32 } from "./bytes";
+import { suiteOf } from "./form";
 import { derive } from "./kdf";
-import { CONTEXT, REALM } from "./layout";
+import { CH_GENERATION, CONTEXT, REALM } from "./layout";
 
-export const BASE_SIZE: i32 = 22;
+/**
+ * What is at hand: the scope of derived values and the position of a frame (SPEC S-7, F-1). Every call of the
+ * ABI sets what it uses; nothing here outlives it.
+ */
+export namespace here {
+  export let slot: i32 = 0;
+  /** Address of the channel, or of the device: both begin with their id. */
+  export let ch: usize = 0;
+  /** Address of the shape of the channel's held or previous generation. */
+  export let shape: usize = 0;
+  export let form: i32 = 0;
+  export let suite: i32 = 0;
+  /** Frame size in bytes. */
+  export let size: i32 = 0;
+  export let flags: i32 = 0;
+  export let generation: i32 = 0;
+  export let step: i32 = 0;
+  /** Generation and step as windows hold them (layout.ts). */
+  export let epoch: i32 = 0;
+  export let sender: i32 = 0;
+  export let counter: i32 = 0;
+}
 
-/** Writes base(suite, n, id, generation) at CONTEXT; returns the address after it. */
-export function base(suite: i32, n: i32, idPtr: usize, generation: i32): usize {
-  store<u8>(CONTEXT, suite);
-  store<u8>(CONTEXT, n, 1);
-  store<u64>(CONTEXT, load<u64>(REALM), 2);
-  store<u64>(CONTEXT, load<u64>(idPtr), 10);
-  store<u32>(CONTEXT, generation, 18);
-  return CONTEXT + BASE_SIZE;
+const BASE_SIZE: i32 = 22;
+
+/** Where the label's own fields are written before deriveHere(). */
+export const EXTRA: usize = CONTEXT + BASE_SIZE;
+
+/** Turns to the channel or device at ch, in its held generation. */
+export function turnToId(ch: usize): void {
+  here.ch = ch;
+  here.generation = pub32(ch + CH_GENERATION);
+}
+
+/** Takes form, frame size and flags from a shape. */
+export function setShape(shape: usize): void {
+  here.shape = shape;
+  here.form = pub8(shape);
+  here.suite = suiteOf(here.form);
+  here.size = pub8(shape + 1) << 3;
+  here.flags = pub8(shape + 3);
 }
 
 /**
- * Derives with the context that base() and the caller wrote.
+ * Derives n bytes for the scope at hand.
  *
+ * @param n 8, 16 or 32
+ * @param extra bytes the caller wrote at EXTRA
  * @param keyPtr in, 16 bytes
- * @param extra bytes the caller wrote after the base
- * @param outPtr out, n bytes as given to base(); may be keyPtr
+ * @param outPtr out, n bytes; may be keyPtr
  */
-export function deriveHere(suite: i32, keyPtr: usize, label: u64, extra: i32, outPtr: usize): void {
-  derive(suite, keyPtr, label, CONTEXT, BASE_SIZE + extra, outPtr, load<u8>(CONTEXT, 1));
+export function deriveHere(n: i32, label: u64, extra: i32, keyPtr: usize, outPtr: usize): void {
+  store<u16>(CONTEXT, here.suite | (n << 8));
+  store<u64>(CONTEXT, load<u64>(REALM), 2);
+  store<u64>(CONTEXT, load<u64>(here.ch), 10);
+  store<u32>(CONTEXT, here.generation, 18);
+  derive(here.suite, keyPtr, label, CONTEXT, BASE_SIZE + extra, outPtr, n);
 }

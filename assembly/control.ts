@@ -1,12 +1,11 @@
 /*
  * The control channel: commands from the key server, acks and hellos. SPEC section 10.
  */
-import { equalPublic, pub8, pub16, pub32, wipe } from "./bytes";
-import { baseOf, channelAt, checkParameters, findChannel, freeChannel } from "./channel";
-import { base, deriveHere } from "./context";
+import { copy16, equalPublic, pub8, pub16, pub32, wipe } from "./bytes";
+import { baseHere, checkParameters, findChannel, turnTo } from "./channel";
+import { deriveHere, EXTRA, here } from "./context";
 import { countPayload, countRefusal, forgetFailures } from "./credit";
-import { advance, dropChannel, IMAGE_SIZE, replaceGeneration } from "./epoch";
-import { hintOf } from "./form";
+import { advance, dropChannel, replaceGeneration } from "./epoch";
 import { openFrame, PART_LAST, sealFrame, setNonce } from "./frame";
 import { A1_NEXT, A1_SESS, A1_SYNC } from "./kdf";
 import { addNode, senderKey, setLock } from "./keytree";
@@ -17,26 +16,21 @@ import {
   CHANNELS,
   CHILDREN,
   CH_FLAGS,
-  CH_FORM,
   CH_FROM,
   CH_GENERATION,
   CH_LOCK,
   CH_OPEN,
   CH_SENDER,
+  CH_SHAPE,
   CH_STEP,
   CH_TO,
-  CH_USED,
   CH_V,
-  CLASS,
-  CLASS_STORAGE,
   CONTROL_FRAME,
   CONTROL_FRAMES,
   CONTROL_KEY,
   COUNTERS,
   DEVICE,
   ECHO,
-  FLAGS,
-  FLAG_KEEP,
   FRAME,
   FRAME_MAX,
   HAS_NEXT,
@@ -45,19 +39,22 @@ import {
   KEY_SIZE,
   LATE_AHEAD_MAX,
   NEXT_KEY,
+  NODE_SIZE,
   OUT,
+  OWN_SIZE,
   PAIR_SIZE,
   PAYLOAD_KEY,
   REVISION,
+  self,
   SENDERS,
   SEQUENCE,
   SESSION_KEY,
+  STATUSES,
   SUITES,
-  TOPIC,
   TOPIC_MAX,
   VERSION,
 } from "./layout";
-import { ready, setDirty, setOwn } from "./state";
+import { movedState, ready, setOwn } from "./state";
 import {
   BAD_ARGUMENT,
   BAD_CHANGE,
@@ -76,7 +73,6 @@ import {
   OK,
   OLD_GENERATION,
   OLD_REVISION,
-  STORE_BLOB,
   UNKNOWN_EPOCH,
 } from "./status";
 
@@ -97,35 +93,40 @@ const GRANT_SESSION: i32 = 6;
 const GRANT_COUNTERS: i32 = 7;
 const QUERY: i32 = 8;
 
-const NODE_SIZE: i32 = 2 + KEY_SIZE;
+/** Sizes of the bodies by code, SET_CHANNEL first; of ADD_NODES without its nodes. */
+const BODY_SIZES: usize = memory.data<u8>([44, 13, 8, 0, 36, 24, 24, 8]);
+const NODES_MAX: i32 = 4;
+
 const CHUNK: usize = FRAME + HEADER_SIZE + 1;
 const CODE: usize = CHUNK + 8;
 const BODY: usize = CHUNK + 9;
+const DIGEST: usize = CHUNK + 16;
 /** Suites that need no stored counters (SPEC P-5). */
 const SIV_SUITES: i32 = 5;
 const ACK_SIZE: i32 = 57;
 const HELLO_SIZE: i32 = 52;
 
-/** Image of a channel as `set channel` brings it, in the order of a channel. */
-const IMAGE: usize = memory.data(IMAGE_SIZE, 4);
-const STATUSES: usize = memory.data(CONTROL_FRAMES, 4);
-const DIGEST: usize = memory.data(KEY_SIZE, 8);
+// The place of a frame: pass, index and count.
+const PASS_SHIFT: i32 = 16;
+const NEXT: i32 = 256;
 
-/** Keys of a payload: 0 K(v), 1 K(v+1), 2 session. */
-const BY_SESSION: i32 = 2;
-
-let payloadPass: i32 = 0;
-let payloadIndex: i32 = 0;
-let payloadCount: i32 = 0;
-let payloadKey: i32 = 0;
+/** Place that the next frame must have; 0: no payload is in progress. */
+let payloadNext: i32 = 0;
+/** Epoch hint of all frames of the payload. */
+let payloadHint: i32 = 0;
+/** 1 under K(v+1), else 0. */
+let payloadAhead: i32 = 0;
+/** 1 under the session secret, else 0. */
+let payloadStep: i32 = 0;
 let payloadRevision: u64 = 0;
 /** Code of the frame opened last. */
 let payloadCode: i32 = 0;
-let changed: bool = false;
+/** Not 0: the payload changed something that is stored. */
+let changed: i32 = 0;
 
 /** Forgets a payload in progress. */
 export function discardControl(): void {
-  payloadPass = 0;
+  payloadNext = 0;
   wipe(PAYLOAD_KEY, PAIR_SIZE);
 }
 
@@ -133,15 +134,21 @@ export function discardControl(): void {
 export function control(frameLen: i32, topicLen: i32, index: i32, count: i32, pass: i32): i32 {
   let status = ready();
   if (status != OK) return status;
-  if (<u32>frameLen > <u32>FRAME_MAX || <u32>topicLen > <u32>TOPIC_MAX) return BAD_ARGUMENT;
-  if (<u32>count - 1 >= <u32>CONTROL_FRAMES || <u32>index >= <u32>count) return BAD_ARGUMENT;
-  if (!index && pass == VERIFY) {
-    countPayload();
-    payloadPass = 0;
-  } else if (payloadPass != pass || payloadIndex != index || payloadCount != count) return BAD_ORDER;
-  status = openCommand(frameLen, topicLen, index, count, pass);
-  if (status == OK && index == count - 1 && pass == VERIFY) status = checkPayload(count);
-  if (status == OK) return next(index, count, pass);
+  if (
+    i32(<u32>frameLen > <u32>FRAME_MAX) |
+    i32(<u32>topicLen > <u32>TOPIC_MAX) |
+    i32(<u32>count - 1 >= <u32>CONTROL_FRAMES) |
+    i32(<u32>index >= <u32>count)
+  )
+    return BAD_ARGUMENT;
+  const place = (pass << PASS_SHIFT) | (index * NEXT) | count;
+  const isFirst = place == ((VERIFY << PASS_SHIFT) | count);
+  if (isFirst) countPayload();
+  else if (payloadNext != place) return BAD_ORDER;
+  const isLast = i32(index == count - 1);
+  status = openCommand(frameLen, topicLen, index, isFirst, isLast, place >> PASS_SHIFT == APPLY);
+  if (status == OK && isLast && place >> PASS_SHIFT == VERIFY) status = checkPayload(count);
+  if (status == OK) return next(place, count, isLast);
   discardControl();
   wipe(FRAME, frameLen);
   countRefusal(status);
@@ -150,98 +157,99 @@ export function control(frameLen: i32, topicLen: i32, index: i32, count: i32, pa
 
 /** What can be said only when all frames verified (SPEC C-4, C-5). */
 function checkPayload(count: i32): i32 {
-  if (pub8(CLASS) != CLASS_STORAGE && payloadKey != BY_SESSION && (count > 1 || payloadCode != GRANT_SESSION))
-    return NO_SESSION;
+  if (self.kind && !payloadStep && (count > 1 || payloadCode != GRANT_SESSION)) return NO_SESSION;
   return payloadRevision < load<u64>(REVISION) ? OLD_REVISION : OK;
 }
 
 /** Opens frame `index`, checks what C-1 to C-5 ask of it, and in the second pass applies it. */
-function openCommand(frameLen: i32, topicLen: i32, index: i32, count: i32, pass: i32): i32 {
+function openCommand(frameLen: i32, topicLen: i32, index: i32, isFirst: bool, isLast: i32, apply: bool): i32 {
   if (frameLen != CONTROL_FRAME) return BAD_LENGTH;
   if (pub8(FRAME)) return BAD_FORM;
-  const hint = pub8(FRAME + 1);
-  if (!index && pass == VERIFY) {
-    const status = choosePayloadKey(hint);
+  if (isFirst) {
+    const status = choosePayloadKey();
     if (status != OK) return status;
   }
-  const step = i32(payloadKey == BY_SESSION);
-  const version = pub32(VERSION) + (payloadKey == 1 ? 1 : 0);
-  if (hint != hintOf(version, step)) return BAD_PART;
-  if (pub16(FRAME + 2) != DOWN_SENDER || pub16(FRAME + 4) != index) return BAD_PART;
-  setNonce(0, CONTROL_FRAME, DOWN_SENDER, version, step, index, topicLen);
-  const status = openFrame(PAYLOAD_KEY, TOPIC, topicLen);
+  turnToDevice(payloadAhead, payloadStep, DOWN_SENDER, index);
+  if (isFirst) setPayloadKey();
+  // Sender 0 and the counter.
+  if (i32(pub8(FRAME + 1) != payloadHint) | i32(pub32(FRAME + 2) != index << 16)) return BAD_PART;
+  setNonce(0, topicLen);
+  const status = openFrame(PAYLOAD_KEY);
   if (status != OK) return status;
-  if (pub8(OUT) != (index | (index == count - 1 ? PART_LAST : 0)) || pub16(OUT + 4) < 8) return BAD_PART;
+  const len = pub32(OUT + 4) - 9;
+  if (i32(pub8(OUT) != (index | (isLast << 7))) | i32(len < -1)) return BAD_PART;
   const revision = load<u64>(CHUNK);
-  if (!index && pass == VERIFY) {
-    payloadRevision = revision;
-  }
+  if (isFirst) payloadRevision = revision;
   if (revision != payloadRevision) return BAD_PART;
-  payloadCode = pub16(OUT + 4) > 8 ? pub8(CODE) : 0;
-  if (pass == APPLY) store<u8>(STATUSES + index, execute(pub16(OUT + 4) - 9));
+  payloadCode = len < 0 ? 0 : pub8(CODE);
+  if (apply) store<u8>(STATUSES + index, execute(len));
   wipe(CHUNK, CONTROL_FRAME - HEADER_SIZE - 1);
   return OK;
 }
 
-/** Derives PAYLOAD_KEY for the control key that the hint names (SPEC C-4). */
-function choosePayloadKey(hint: i32): i32 {
-  let version = pub32(VERSION);
-  const step = hint & 15;
-  let key = CONTROL_KEY;
-  payloadKey = 0;
-  if ((version & 15) != hint >> 4) {
-    if (!(pub8(FLAGS) & HAS_NEXT) || (++version & 15) != hint >> 4) return UNKNOWN_EPOCH;
-    payloadKey = 1;
-    key = NEXT_KEY;
-  }
-  if (step > 1) return UNKNOWN_EPOCH;
-  if (step) {
-    if (!(pub8(FLAGS) & HAS_SESSION)) return NO_SESSION;
-    payloadKey = BY_SESSION;
-    key = SESSION_KEY;
-  }
-  senderKey(0, DEVICE, version, step, DOWN_SENDER, key, PAYLOAD_KEY);
-  return OK;
+/** Notes which control key the hint of a first frame names, if it is held (SPEC C-4). */
+function choosePayloadKey(): i32 {
+  payloadHint = pub8(FRAME + 1);
+  payloadAhead = ((payloadHint >> 4) - pub32(VERSION)) & 15;
+  payloadStep = payloadHint & 15;
+  if (i32(payloadAhead > pub8(HAS_NEXT)) | i32(payloadStep > 1)) return UNKNOWN_EPOCH;
+  return payloadStep > pub8(HAS_SESSION) ? NO_SESSION : OK;
+}
+
+/** Turns to the control channel (SPEC C-1): a position under K(v + ahead). */
+function turnToDevice(ahead: i32, step: i32, sender: i32, counter: i32): void {
+  here.ch = DEVICE;
+  here.form = here.suite = 0;
+  here.size = CONTROL_FRAME;
+  here.generation = pub32(VERSION) + ahead;
+  here.step = step;
+  here.sender = sender;
+  here.counter = counter;
+}
+
+/** Derives PAYLOAD_KEY for the position at hand. */
+function setPayloadKey(): void {
+  const ahead = here.generation - pub32(VERSION);
+  senderKey(here.step ? SESSION_KEY : ahead ? NEXT_KEY : CONTROL_KEY, PAYLOAD_KEY);
 }
 
 /** After a good frame: the next frame, the second pass, or the end. */
-function next(index: i32, count: i32, pass: i32): i32 {
-  payloadPass = pass;
-  payloadCount = count;
-  payloadIndex = index + 1;
-  if (payloadIndex < count) return MORE;
-  if (pass == VERIFY) {
-    payloadPass = APPLY;
-    payloadIndex = 0;
-    changed = false;
-    if (payloadKey == 1 && payloadRevision != load<u64>(REVISION)) settle();
+function next(place: i32, count: i32, isLast: i32): i32 {
+  payloadNext = place + NEXT;
+  if (!isLast) return MORE;
+  if (place >> PASS_SHIFT == VERIFY) {
+    payloadNext = (APPLY << PASS_SHIFT) | count;
+    changed = 0;
+    if (payloadAhead && isFresh()) settle();
     wipe(STATUSES, CONTROL_FRAMES);
     return MORE;
   }
   discardControl();
-  return finish(count);
+  return isFresh() ? finish(count) : OK;
 }
 
-/** The payload is applied: hold its revision and answer (SPEC C-5, C-6, C-16). */
+/** Whether the payload's revision is not the held one; it is never lower. */
+function isFresh(): bool {
+  return payloadRevision != load<u64>(REVISION);
+}
+
+/** The payload is applied: hold its revision and answer (SPEC C-5, C-6). */
 function finish(count: i32): i32 {
-  if (payloadRevision == load<u64>(REVISION)) return OK;
   store<u64>(REVISION, payloadRevision);
   store<u8>(ACK_COUNT, count);
-  memory.copy(ACK_STATUSES, STATUSES, CONTROL_FRAMES);
+  copy16(ACK_STATUSES, STATUSES);
   forgetFailures();
-  if (!changed) return OK;
-  setDirty();
-  return pub8(CLASS) == CLASS_STORAGE ? STORE_BLOB : OK;
+  return changed ? movedState() : OK;
 }
 
 /** A new revision under K(v+1) verified: K(v) goes, K(v+1) becomes K(v) (SPEC C-16). */
 function settle(): void {
   store<u32>(VERSION, pub32(VERSION) + 1);
-  memory.copy(CONTROL_KEY, NEXT_KEY, KEY_SIZE);
+  copy16(CONTROL_KEY, NEXT_KEY);
   wipe(NEXT_KEY, KEY_SIZE);
-  store<u8>(FLAGS, pub8(FLAGS) & ~HAS_NEXT);
-  payloadKey = 0;
-  changed = true;
+  store<u8>(HAS_NEXT, 0);
+  payloadAhead = 0;
+  changed = 1;
 }
 
 // Commands.
@@ -249,13 +257,18 @@ function settle(): void {
 /** Applies the command at CODE with a body of `len` bytes; returns its status. */
 function execute(len: i32): i32 {
   const code = pub8(CODE);
-  const fresh = payloadRevision != load<u64>(REVISION);
-  if (len < 0 || len != bodySize(code)) return BAD_COMMAND;
+  if (i32(len < 0) | i32(<u32>(code - SET_CHANNEL) >= <u32>QUERY)) return BAD_COMMAND;
+  if (code == ADD_NODES) {
+    const nodes = pub8(BODY + 12);
+    if (<u32>(nodes - 1) >= <u32>NODES_MAX) return BAD_COMMAND;
+    len -= nodes * NODE_SIZE;
+  }
+  if (len != pub8(BODY_SIZES + code - SET_CHANNEL)) return BAD_COMMAND;
   if (code == QUERY) {
     store<u64>(ECHO, load<u64>(BODY));
     return OK;
   }
-  if (!fresh) return OK;
+  if (!isFresh()) return OK;
   if (code == SET_CHANNEL) return setChannel();
   if (code == ADD_NODES) return addNodes();
   if (code == DROP_CHANNEL) return drop();
@@ -265,155 +278,136 @@ function execute(len: i32): i32 {
   return grantCounters();
 }
 
-/** Size of a command's body; -1 for an unknown code or an impossible count of nodes. */
-function bodySize(code: i32): i32 {
-  if (code == SET_CHANNEL) return 44;
-  if (code == ADD_NODES) {
-    const nodes = pub8(BODY + 12);
-    return nodes - 1 < 4 && nodes ? 13 + nodes * NODE_SIZE : -1;
-  }
-  if (code == DROP_CHANNEL || code == QUERY) return 8;
-  if (code == RESET) return 0;
-  if (code == RATCHET) return 36;
-  if (code == GRANT_SESSION) return 24;
-  return code == GRANT_COUNTERS ? 24 : -1;
-}
-
+/** The body is an image of the channel. */
 function setChannel(): i32 {
-  memory.copy(IMAGE, BODY, IMAGE_SIZE);
-  const status = checkParameters(IMAGE);
+  const status = checkParameters(BODY);
   if (status != OK) return status;
-  let slot = findChannel(IMAGE);
-  if (slot >= 0) {
-    const held = pub32(channelAt(slot) + CH_GENERATION);
-    const given = pub32(IMAGE + CH_GENERATION);
-    if (<u32>given < <u32>held) return OLD_GENERATION;
-    if (given == held) return mergeChannel(slot);
-    const keep = pub8(IMAGE + CH_FLAGS) >> 7 && given - held == 1;
-    replaceGeneration(slot, IMAGE, keep as bool);
-  } else {
-    slot = freeChannel();
-    if (slot < 0) return CHANNEL_FULL;
-    dropChannel(slot);
-    memory.copy(channelAt(slot), IMAGE, IMAGE_SIZE);
-    store<u8>(channelAt(slot) + CH_USED, 1);
+  let slot = findChannel(BODY);
+  if (slot < 0) {
+    while (turnTo(++slot)) {}
+    if (slot == CHANNELS) return CHANNEL_FULL;
   }
-  changed = true;
+  // In an empty slot 0 is held.
+  const given = pub32(BODY + CH_GENERATION);
+  if (<u32>given < <u32>here.generation) return OLD_GENERATION;
+  if (given == here.generation) return mergeChannel();
+  replaceGeneration(BODY, (pub8(BODY + CH_FLAGS) >> 7) & i32(given - here.generation == 1));
+  changed = 1;
   return OK;
 }
 
 /** Same generation: limits and step only rise, all else must be as held (SPEC C-10). */
-function mergeChannel(slot: i32): i32 {
-  const ch = channelAt(slot);
-  const flags = pub8(IMAGE + CH_FLAGS);
+function mergeChannel(): i32 {
+  // Of form, F/8, la and flags the top bit, keep previous, may differ.
+  const difference = pub32(here.ch + CH_SHAPE) ^ pub32(BODY + CH_SHAPE);
   if (
-    !equalPublic(ch + CH_FORM, IMAGE + CH_FORM, 3) ||
-    (flags ^ pub8(ch + CH_FLAGS)) & ~FLAG_KEEP ||
-    !equalPublic(ch + CH_SENDER, IMAGE + CH_SENDER, 4) ||
-    pub16(ch + CH_FROM) != pub16(IMAGE + CH_FROM)
+    (difference << 1) |
+    (pub32(here.ch + CH_SENDER) ^ pub32(BODY + CH_SENDER)) |
+    (pub16(here.ch + CH_FROM) ^ pub16(BODY + CH_FROM))
   )
     return BAD_CHANGE;
-  if (flags != pub8(ch + CH_FLAGS)) {
-    store<u8>(ch + CH_FLAGS, flags);
-    changed = true;
+  store<u8>(here.ch + CH_FLAGS, pub8(BODY + CH_FLAGS));
+  changed |= difference;
+  raise(CH_OPEN);
+  if (raise(CH_TO)) {
+    wipe(here.ch + CH_LOCK, 8);
+    setLock();
   }
-  raise(ch, CH_OPEN);
-  if (raise(ch, CH_TO)) {
-    wipe(ch + CH_LOCK, 8);
-    setLock(ch);
-  }
-  const step = pub16(IMAGE + CH_STEP);
-  if (step > pub16(ch + CH_STEP)) {
-    memory.copy(ch + CH_V, IMAGE + CH_V, KEY_SIZE);
-    advance(slot, step);
-    changed = true;
+  const step = pub16(BODY + CH_STEP);
+  if (step > pub16(here.ch + CH_STEP)) {
+    advance(step, BODY + CH_V);
+    changed = 1;
   }
   return OK;
 }
 
-function raise(ch: usize, field: i32): bool {
-  const given = pub16(IMAGE + field);
-  if (given <= pub16(ch + field)) return false;
-  store<u16>(ch + field, given);
-  changed = true;
-  return true;
+/** Takes over a field of 16 bits if it is higher; returns whether it was. */
+function raise(field: i32): i32 {
+  const given = pub16(BODY + field);
+  if (given <= pub16(here.ch + field)) return 0;
+  store<u16>(here.ch + field, given);
+  changed = 1;
+  return 1;
+}
+
+/** Turns to the channel and generation that a body begins with. OK, NO_CHANNEL or UNKNOWN_EPOCH. */
+function turnToBody(): i32 {
+  if (findChannel(BODY) < 0) return NO_CHANNEL;
+  return pub32(BODY + CH_GENERATION) == here.generation ? OK : UNKNOWN_EPOCH;
 }
 
 function addNodes(): i32 {
-  const slot = findChannel(BODY);
-  if (slot < 0) return NO_CHANNEL;
-  const ch = channelAt(slot);
-  if (pub32(BODY + 8) != pub32(ch + CH_GENERATION)) return UNKNOWN_EPOCH;
-  let result = HELD;
-  for (let i = 0; i < pub8(BODY + 12); ++i) {
-    const node = BODY + 13 + i * NODE_SIZE;
-    const status = addNode(ch, pub16(node), node + 2, baseOf(ch));
-    if (status == OK) {
-      changed = true;
-      if (result == HELD) result = OK;
-    } else if (status != HELD && (result == OK || result == HELD)) result = status;
+  let result = turnToBody();
+  if (result != OK) return result;
+  result = HELD;
+  let node = BODY + 13;
+  for (let left = pub8(BODY + 12); left; --left) {
+    const status = addNode(node, baseHere());
+    changed |= i32(status == OK);
+    // The first refusal, else OK, else HELD.
+    if (status != HELD && (result == HELD || result == OK)) result = status;
+    node += NODE_SIZE;
   }
-  setLock(ch);
+  setLock();
   return result;
 }
 
 function drop(): i32 {
-  const slot = findChannel(BODY);
-  if (slot < 0) return NO_CHANNEL;
-  dropChannel(slot);
-  changed = true;
+  if (findChannel(BODY) < 0) return NO_CHANNEL;
+  dropChannel();
+  changed = 1;
   return OK;
 }
 
 function reset(): i32 {
   for (let slot = 0; slot < CHANNELS; ++slot) {
-    if (!pub8(channelAt(slot) + CH_USED)) continue;
-    dropChannel(slot);
-    changed = true;
+    if (!turnTo(slot)) continue;
+    dropChannel();
+    changed = 1;
   }
   return OK;
 }
 
 function ratchet(): i32 {
-  const version = pub32(VERSION);
-  const target = pub32(BODY);
-  const hasNext = pub8(FLAGS) & HAS_NEXT;
-  if (pub8(CLASS) != CLASS_STORAGE) return BAD_RATCHET;
-  if (target == version || (hasNext && target == version + 1)) return OK;
-  if (target != version + 1) return BAD_RATCHET;
-  memory.copy(base(0, KEY_SIZE, DEVICE, version), BODY + 4, 32);
-  deriveHere(0, CONTROL_KEY, A1_NEXT, 32, NEXT_KEY);
-  store<u8>(FLAGS, pub8(FLAGS) | HAS_NEXT);
-  changed = true;
+  const ahead = pub32(BODY) - pub32(VERSION);
+  if (self.kind | i32(<u32>ahead > 1)) return BAD_RATCHET;
+  if (ahead <= pub8(HAS_NEXT)) return OK;
+  memory.copy(EXTRA, BODY + 4, 32);
+  deriveHere(KEY_SIZE, A1_NEXT, 32, CONTROL_KEY, NEXT_KEY);
+  store<u8>(HAS_NEXT, 1);
+  changed = 1;
   return OK;
 }
 
-/** SPEC C-20. PAYLOAD_KEY of this payload is not needed any more: it has one frame. */
+/** SPEC C-20. */
 function grantSession(): i32 {
-  if (pub8(CLASS) == CLASS_STORAGE || payloadKey == BY_SESSION) return BAD_COMMAND;
+  if (i32(!self.kind) | payloadStep) return BAD_COMMAND;
   if (!equalPublic(BODY, BOOT_NONCE, 8)) return BAD_SESSION;
-  reset();
-  memory.copy(base(0, KEY_SIZE, DEVICE, pub32(VERSION)), BODY, 24);
-  deriveHere(0, CONTROL_KEY, A1_SESS, 24, SESSION_KEY);
-  store<u8>(FLAGS, pub8(FLAGS) | HAS_SESSION);
-  return OK;
+  memory.copy(EXTRA, BODY, 24);
+  deriveHere(KEY_SIZE, A1_SESS, 24, CONTROL_KEY, SESSION_KEY);
+  store<u8>(HAS_SESSION, 1);
+  return reset();
 }
 
+/** SPEC C-21. */
 function grantCounters(): i32 {
-  const slot = findChannel(BODY);
-  if (pub8(CLASS) == CLASS_STORAGE) return BAD_COMMAND;
-  if (slot < 0) return NO_CHANNEL;
-  const ch = channelAt(slot);
+  if (!self.kind) return BAD_COMMAND;
+  const status = turnToBody();
+  if (status != OK) return status;
   const step = pub16(BODY + 12);
   const sender = pub16(BODY + 14);
   const first = pub32(BODY + 16);
   const end = pub32(BODY + 20);
-  if (pub32(BODY + 8) != pub32(ch + CH_GENERATION)) return UNKNOWN_EPOCH;
-  if (!sender || <u32>first > <u32>end || <u32>end > <u32>COUNTERS || step > pub16(ch + CH_TO))
+  const what = i32(sender != pub16(here.ch + CH_SENDER));
+  if (
+    i32(!sender) |
+    i32(<u32>first > <u32>end) |
+    i32(<u32>end > <u32>COUNTERS) |
+    i32(step > pub16(here.ch + CH_TO)) |
+    i32(sender != pub16(here.ch + CH_SENDER + what * 2))
+  )
     return BAD_COMMAND;
-  const what = i32(sender != pub16(ch + CH_SENDER));
-  if (sender != pub16(ch + CH_SENDER + what * 2)) return BAD_COMMAND;
-  setOwn(ch, what, step, first, end);
+  setOwn(here.ch + what * OWN_SIZE, step, first, end);
   return OK;
 }
 
@@ -421,53 +415,45 @@ function grantCounters(): i32 {
 
 /** See index.ts. */
 export function ack(topicLen: i32): i32 {
-  const status = begin(topicLen);
+  const status = begin(topicLen, ECHO);
   if (status != OK) return status;
-  store<u64>(CHUNK, load<u64>(ECHO), 8);
-  memory.copy(CHUNK + 16, DIGEST, KEY_SIZE);
-  store<u32>(CHUNK, pub32(SEQUENCE), 32);
-  store<u32>(CHUNK, pub32(VERSION) + (pub8(FLAGS) & HAS_NEXT), 36);
+  if (i32(self.kind != 0) & ~pub8(HAS_SESSION)) return NO_SESSION;
+  store<u32>(CHUNK, pub32(VERSION) + pub8(HAS_NEXT), 36);
   store<u8>(CHUNK, pub8(ACK_COUNT), 40);
-  memory.copy(CHUNK + 41, ACK_STATUSES, CONTROL_FRAMES);
+  copy16(CHUNK + 41, ACK_STATUSES);
   return answer(ACK, ACK_SIZE, topicLen);
 }
 
 /** See index.ts. */
 export function hello(topicLen: i32): i32 {
-  const status = begin(topicLen);
+  const status = begin(topicLen, BOOT_NONCE);
   if (status != OK) return status;
-  store<u64>(CHUNK, load<u64>(BOOT_NONCE), 8);
-  memory.copy(CHUNK + 16, DIGEST, KEY_SIZE);
-  store<u32>(CHUNK, pub32(SEQUENCE), 32);
-  store<u8>(CHUNK, pub8(CLASS) - 1, 36);
-  store<u8>(CHUNK, pub8(CLASS) == CLASS_STORAGE ? SUITES : SUITES & SIV_SUITES, 37);
-  store<u16>(CHUNK, CHANNELS, 38);
-  store<u16>(CHUNK, SENDERS < 65535 ? SENDERS : 65535, 40);
-  store<u8>(CHUNK, FRAME_MAX >> 3, 42);
-  store<u8>(CHUNK, LATE_AHEAD_MAX, 43);
+  const suites = self.kind ? SUITES & SIV_SUITES : SUITES;
+  store<u32>(CHUNK, self.kind | (suites << 8) | (CHANNELS << 16), 36);
+  const senders = SENDERS < 65535 ? SENDERS : 65535;
+  store<u32>(CHUNK, senders | (FRAME_MAX << 13) | (LATE_AHEAD_MAX << 24), 40);
   return answer(HELLO, HELLO_SIZE, topicLen);
 }
 
-function begin(topicLen: i32): i32 {
+/** Writes what ack and hello have in common: revision, a nonce, digest and blob sequence. */
+function begin(topicLen: i32, noncePtr: usize): i32 {
   const status = ready();
   if (status != OK) return status;
   if (<u32>topicLen > <u32>TOPIC_MAX) return BAD_ARGUMENT;
   discardControl();
-  writeDigest();
   store<u64>(CHUNK, load<u64>(REVISION));
+  store<u64>(CHUNK, load<u64>(noncePtr), 8);
+  writeDigest();
+  store<u32>(CHUNK, pub32(SEQUENCE), 32);
   return OK;
 }
 
 /** Seals the chunk under the newest control key or the session secret (SPEC C-1, C-16). */
 function answer(counter: i32, size: i32, topicLen: i32): i32 {
-  const flags = pub8(FLAGS);
-  const step = (flags & HAS_SESSION) >> 1;
-  const version = pub32(VERSION) + (flags & HAS_NEXT);
-  if (counter == ACK && pub8(CLASS) != CLASS_STORAGE && !step) return NO_SESSION;
-  const key = step ? SESSION_KEY : flags & HAS_NEXT ? NEXT_KEY : CONTROL_KEY;
-  senderKey(0, DEVICE, version, step, UP_SENDER, key, PAYLOAD_KEY);
-  setNonce(0, CONTROL_FRAME, UP_SENDER, version, step, counter, topicLen);
-  sealFrame(PAYLOAD_KEY, TOPIC, topicLen, PART_LAST, size);
+  turnToDevice(pub8(HAS_NEXT), pub8(HAS_SESSION), UP_SENDER, counter);
+  setPayloadKey();
+  setNonce(0, topicLen);
+  sealFrame(PAYLOAD_KEY, PART_LAST, size);
   wipe(PAYLOAD_KEY, PAIR_SIZE);
   return OK;
 }
@@ -476,15 +462,14 @@ function answer(counter: i32, size: i32, topicLen: i32): i32 {
 function writeDigest(): void {
   wipe(DIGEST, KEY_SIZE);
   for (let slot = 0; slot < CHANNELS; ++slot) {
-    const ch = channelAt(slot);
-    if (!pub8(ch + CH_USED)) continue;
-    const extra = base(0, KEY_SIZE, ch, pub32(ch + CH_GENERATION));
-    store<u32>(extra, pub32(ch + CH_FORM));
-    store<u16>(extra, pub16(ch + CH_FROM), 4);
-    store<u32>(extra, pub32(ch + CH_OPEN), 6);
-    store<u32>(extra, pub32(ch + CH_SENDER), 10);
-    store<u64>(CHILDREN, load<u64>(ch + CH_LOCK));
-    deriveHere(0, CHILDREN, A1_SYNC, 14, CHILDREN);
+    if (!turnTo(slot)) continue;
+    here.suite = 0;
+    store<u32>(EXTRA, pub32(here.ch + CH_SHAPE));
+    store<u16>(EXTRA, pub16(here.ch + CH_FROM), 4);
+    store<u32>(EXTRA, pub32(here.ch + CH_OPEN), 6);
+    store<u32>(EXTRA, pub32(here.ch + CH_SENDER), 10);
+    store<u64>(CHILDREN, load<u64>(here.ch + CH_LOCK));
+    deriveHere(KEY_SIZE, A1_SYNC, 14, CHILDREN, CHILDREN);
     store<u64>(DIGEST, load<u64>(DIGEST) ^ load<u64>(CHILDREN));
     store<u64>(DIGEST, load<u64>(DIGEST, 8) ^ load<u64>(CHILDREN, 8), 8);
     wipe(CHILDREN, KEY_SIZE);

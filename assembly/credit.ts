@@ -2,8 +2,9 @@
  * What junk may cost: derivation credit, pauses after bad beacons, and when to ask the server.
  * SPEC B-4, R-13, R-14. None of it is state: it begins anew at every boot.
  */
-import { pub8, pub32 } from "./bytes";
-import { ASK, BEACON_AT, BUSY_COUNT, CREDIT, FAILURES, PAYLOADS } from "./layout";
+import { pub32 } from "./bytes";
+import { here } from "./context";
+import { ASK, BEACON_AT } from "./layout";
 import { BAD_TAG, BUSY, UNKNOWN_EPOCH } from "./status";
 
 const CREDIT_MAX: i32 = 16;
@@ -11,65 +12,77 @@ const BUSY_PERIOD: i32 = 16;
 const BUSY_CREDIT: i32 = 8;
 const BEACON_PAUSE: i32 = 16;
 
-/** Gives credit, up to 16. */
-export function addCredit(more: i32): void {
-  const credit = pub8(CREDIT) + more;
-  store<u8>(CREDIT, credit < CREDIT_MAX ? credit : CREDIT_MAX);
+let credit: i32 = 0;
+let busy: i32 = 0;
+let failures: i32 = 0;
+let payloads: i32 = 0;
+
+/** Begins anew; the caller has made BEACON_AT zero. */
+export function resetCredit(): void {
+  credit = CREDIT_MAX;
+  busy = 0;
+  payloads = 0;
+  forgetFailures();
 }
 
-/** Takes one credit; false when there is none. */
-export function takeCredit(): bool {
-  const credit = pub8(CREDIT);
-  if (!credit) return false;
-  store<u8>(CREDIT, credit - 1);
-  return true;
+/** Gives credit, up to 16. */
+export function addCredit(more: i32): void {
+  credit += more;
+  if (credit > CREDIT_MAX) credit = CREDIT_MAX;
+}
+
+/** Takes one credit; 0 when there is none. */
+export function takeCredit(): i32 {
+  if (!credit) return 0;
+  --credit;
+  return 1;
 }
 
 /** Counts a refusal that counts. */
 export function countRefusal(status: i32): void {
-  if (status == BUSY) {
-    const busy = (pub8(BUSY_COUNT) + 1) & (BUSY_PERIOD - 1);
-    store<u8>(BUSY_COUNT, busy);
-    if (!busy) addCredit(BUSY_CREDIT);
-  }
+  if (status == BUSY && !(++busy & (BUSY_PERIOD - 1))) addCredit(BUSY_CREDIT);
   if (status != BAD_TAG && status != UNKNOWN_EPOCH) return;
-  const failures = pub32(FAILURES) + 1;
-  store<u32>(FAILURES, failures);
+  ++failures;
   if (!(failures & (failures - 1))) store<u8>(ASK, 1);
 }
 
 /** An applied revision: the server answers. */
 export function forgetFailures(): void {
-  store<u32>(FAILURES, 0);
+  failures = 0;
   store<u8>(ASK, 0);
 }
 
 /** Counts a channel or control payload. */
 export function countPayload(): void {
-  store<u32>(PAYLOADS, pub32(PAYLOADS) + 1);
+  ++payloads;
 }
 
 /** One tick of the host. */
 export function tick(): void {
   addCredit(1);
-  store<u32>(PAYLOADS, pub32(PAYLOADS) + BEACON_PAUSE);
+  payloads += BEACON_PAUSE;
+}
+
+/** Where the payload count stands at which beacons of the channel at hand are tried again. */
+function beaconAt(): usize {
+  return BEACON_AT + here.slot * 4;
 }
 
 /** Counts a beacon, as a payload for all channels but its own; returns whether its own channel pauses. */
-export function countBeacon(slot: i32): bool {
-  const left = pub32(BEACON_AT + slot * 4) - pub32(PAYLOADS);
-  countPayload();
+export function countBeacon(): bool {
+  const left = pub32(beaconAt()) - payloads;
+  ++payloads;
   if (left <= 0) return false;
-  store<u32>(BEACON_AT + slot * 4, pub32(PAYLOADS) + left);
+  store<u32>(beaconAt(), payloads + left);
   return true;
 }
 
-/** Ends the pause of a channel. */
-export function resumeBeacons(slot: i32): void {
-  store<u32>(BEACON_AT + slot * 4, pub32(PAYLOADS));
+/** Ends the pause of the channel at hand. */
+export function resumeBeacons(): void {
+  store<u32>(beaconAt(), payloads);
 }
 
-/** Pauses beacons of a channel after a bad one. */
-export function pauseBeacons(slot: i32): void {
-  store<u32>(BEACON_AT + slot * 4, pub32(PAYLOADS) + BEACON_PAUSE);
+/** Pauses beacons of the channel at hand after a bad one. */
+export function pauseBeacons(): void {
+  store<u32>(beaconAt(), payloads + BEACON_PAUSE);
 }

@@ -2,158 +2,133 @@
  * What moves when a step or a generation moves: nodes, kept leaves, rows, own key.
  * SPEC K-5, W-7, C-11, C-14.
  */
-import { pub8, pub16, wipe } from "./bytes";
-import { aheadOf, baseOf, channelAt, freeRows, freeTableRow, isRowOf, lateOf, rowAt } from "./channel";
+import { copy16, pub8, pub16, wipe } from "./bytes";
+import { aheadOf, baseHere, lateOf } from "./channel";
+import { here } from "./context";
 import { resumeBeacons } from "./credit";
-import { covers, cut, leaf } from "./keytree";
+import { covers, cut, forgetLeaf, leaf } from "./keytree";
 import {
   CHANNEL_SIZE,
-  CH_LIMIT,
-  CH_FLAGS,
-  CH_FORM,
+  CH_BLOCK,
   CH_KEY,
-  CH_KEY_SENDER,
-  CH_KEY_STEP,
+  CH_KEY_NAME,
   CH_LEAVES,
+  CH_NODES,
   CH_OPEN,
   CH_PREV_COUNT,
   CH_PREV_FIRST,
-  CH_PREV_FLAGS,
-  CH_PREV_FORM,
-  CH_PREV_SENDER,
-  CH_PREV_SIZE8,
-  CH_PREV_WILL,
-  CH_SENDER,
-  CH_SIZE8,
+  CH_PREV_SHAPE,
+  CH_SHAPE,
   CH_STEP,
   CH_V,
-  CH_WILL,
+  HELD_EPOCH,
   KEY_SIZE,
-  LEAF_CACHE,
-  LEAVES,
   PAIR_SIZE,
-  ROWS,
-  ROW_FLAGS,
-  ROW_STEP1,
-  R_N1,
+  PREV_EPOCH,
+  ROW_END,
+  ROW_FREED,
+  ROW_KEYED,
+  ROW_NEW,
+  ROW_OLD,
+  ROW_PINNED,
+  ROW_SIZE,
+  ROW_TABLE,
+  ROW_USED,
   STEPS,
 } from "./layout";
-import { age, newestIsPrevious } from "./window";
 
 /** Bytes of a channel image that `set channel` brings (SPEC C-10): all before v, then v. */
 export const IMAGE_SIZE: i32 = CH_V + KEY_SIZE;
 
+/** By how much sweep() ages the epochs of rows: one generation, or more than there are. */
+const ONE_GENERATION: i32 = STEPS;
+const ALL_GENERATIONS: i32 = 2 * STEPS;
+
 /**
- * Moves current to a later step; the caller has set v.
+ * Moves current to a later step with its beacon value, 16 bytes at vPtr.
  *
  * Afterwards nothing left of max(current - late, 0) can be derived.
  */
-export function advance(slot: i32, step: i32): void {
-  const ch = channelAt(slot);
-  store<u16>(ch + CH_STEP, step);
-  cut(ch, baseOf(ch));
-  if (step > lateOf(ch)) erasePrevious(ch);
-  if (pub16(ch + CH_KEY_STEP) < step) forgetOwnKey(ch);
+export function advance(step: i32, vPtr: usize): void {
+  copy16(here.ch + CH_V, vPtr);
+  store<u16>(here.ch + CH_STEP, step);
+  cut(baseHere());
+  if (step > lateOf(here.ch)) erasePrevious();
+  // The step of the own key's name.
+  if (pub16(here.ch + CH_KEY_NAME) < step) forgetOwnKey();
   forgetLeaf();
-  sweep(slot);
+  sweep(0);
 }
 
 /**
  * Replaces the generation by the one in `image`, IMAGE_SIZE bytes. With keep the steps still readable of the
  * old one stay, as leaves.
  */
-export function replaceGeneration(slot: i32, image: usize, keep: bool): void {
-  const ch = channelAt(slot);
-  let count = 0;
-  const first = firstKept(ch);
-  erasePrevious(ch);
-  if (keep && first >= 0) {
-    count = keepLeaves(ch, first);
-    store<u16>(ch + CH_PREV_FIRST, first);
-    store<u8>(ch + CH_PREV_COUNT, count);
-    store<u8>(ch + CH_PREV_FORM, pub8(ch + CH_FORM));
-    store<u8>(ch + CH_PREV_SIZE8, pub8(ch + CH_SIZE8));
-    store<u8>(ch + CH_PREV_FLAGS, pub8(ch + CH_FLAGS));
-    store<u16>(ch + CH_PREV_SENDER, pub16(ch + CH_SENDER));
-    store<u16>(ch + CH_PREV_WILL, pub16(ch + CH_WILL));
-  }
-  memory.copy(ch, image, IMAGE_SIZE);
-  wipe(ch + IMAGE_SIZE, CH_PREV_FIRST - IMAGE_SIZE);
-  wipe(ch + CH_PREV_WILL + 2, CH_LEAVES - CH_PREV_WILL - 2);
-  wipe(ch + CH_LIMIT, 8);
-  forgetOwnKey(ch);
+export function replaceGeneration(image: usize, keep: i32): void {
+  erasePrevious();
+  const kept = keep ? keepLeaves() : 0;
+  memory.copy(here.ch, image, IMAGE_SIZE);
+  wipe(here.ch + IMAGE_SIZE, CH_PREV_FIRST - IMAGE_SIZE);
+  wipe(here.ch + CH_NODES, CH_BLOCK - CH_NODES);
   forgetLeaf();
-  if (count && pub16(ch + CH_STEP) > lateOf(ch)) {
-    erasePrevious(ch);
-    count = 0;
-  }
-  if (count) ageRows(slot);
-  else freeRows(slot);
+  if (kept && pub16(here.ch + CH_STEP) <= lateOf(here.ch)) return sweep(ONE_GENERATION);
+  erasePrevious();
+  sweep(ALL_GENERATIONS);
 }
 
 /** Erases a channel and its rows. */
-export function dropChannel(slot: i32): void {
-  wipe(channelAt(slot), CHANNEL_SIZE);
-  resumeBeacons(slot);
-  freeRows(slot);
+export function dropChannel(): void {
+  wipe(here.ch, CHANNEL_SIZE);
+  resumeBeacons();
   forgetLeaf();
+  sweep(ALL_GENERATIONS);
 }
 
-/** First held step of those that may be kept (SPEC C-11), or -1. */
-function firstKept(ch: usize): i32 {
-  let step = baseOf(ch);
-  if (step < pub16(ch + CH_OPEN)) step = pub16(ch + CH_OPEN);
-  for (; step <= lastReadable(ch); ++step) if (covers(ch, step)) return step;
-  return -1;
+/** Keeps the held ones of the readable steps, from the first one held on without a gap; returns how many. */
+function keepLeaves(): i32 {
+  const last = pub16(here.ch + CH_STEP) + aheadOf(here.ch);
+  const open = pub16(here.ch + CH_OPEN);
+  let step = baseHere();
+  if (step < open) step = open;
+  while (step <= last && !covers(step)) ++step;
+  store<u16>(here.ch + CH_PREV_FIRST, step);
+  memory.copy(here.ch + CH_PREV_SHAPE, here.ch + CH_SHAPE, 8);
+  let count = 0;
+  for (; step <= last && covers(step); ++step) leaf(step, here.ch + CH_LEAVES + count++ * KEY_SIZE);
+  store<u8>(here.ch + CH_PREV_COUNT, count);
+  return count;
 }
 
-function lastReadable(ch: usize): i32 {
-  const last = pub16(ch + CH_STEP) + aheadOf(ch);
-  return last < STEPS ? last : STEPS - 1;
+function forgetOwnKey(): void {
+  store<u32>(here.ch + CH_KEY_NAME, 0);
+  wipe(here.ch + CH_KEY, PAIR_SIZE);
 }
 
-/** Derives the leaves from `first` on to the last readable one, as far as they are held; returns how many. */
-function keepLeaves(ch: usize, first: i32): i32 {
-  let step = first;
-  for (; step <= lastReadable(ch) && covers(ch, step); ++step) {
-    leaf(ch, step, ch + CH_LEAVES + (step - first) * KEY_SIZE);
-  }
-  return step - first;
+function erasePrevious(): void {
+  wipe(here.ch + CH_PREV_FIRST, CH_NODES - CH_PREV_FIRST);
 }
 
-function erasePrevious(ch: usize): void {
-  wipe(ch + CH_PREV_FIRST, CH_PREV_WILL + 2 - CH_PREV_FIRST);
-  wipe(ch + CH_LEAVES, LEAVES * KEY_SIZE);
-}
-
-function forgetOwnKey(ch: usize): void {
-  store<u16>(ch + CH_KEY_SENDER, 0);
-  wipe(ch + CH_KEY, PAIR_SIZE);
-}
-
-function forgetLeaf(): void {
-  wipe(LEAF_CACHE, 24);
-}
-
-function ageRows(slot: i32): void {
-  for (let i = 0; i < ROWS; ++i) {
-    const row = rowAt(i);
-    if (isRowOf(row, slot) && !age(row)) freeTableRow(row);
-  }
-  sweep(slot);
-}
-
-/** Frees the rows whose newest epoch can no longer be read. */
-function sweep(slot: i32): void {
-  const ch = channelAt(slot);
-  for (let i = 0; i < ROWS; ++i) {
-    const row = rowAt(i);
-    if (!isRowOf(row, slot) || !(pub8(row + ROW_FLAGS) & R_N1)) continue;
-    if (!isReadable(ch, newestIsPrevious(row), pub16(row + ROW_STEP1))) freeTableRow(row);
+/** Ages the channel's rows and frees those whose newest epoch can no longer be read. A pinned one stays, empty. */
+function sweep(by: i32): void {
+  for (let row = ROW_TABLE; row < ROW_END; row += ROW_SIZE) {
+    if (pub16(row) != here.slot + ROW_USED) continue;
+    age(row + ROW_OLD, by);
+    if (isReadable(age(row + ROW_NEW, by))) continue;
+    const kept = by != ALL_GENERATIONS && pub8(row + ROW_PINNED) ? ROW_KEYED : 0;
+    wipe(row + kept, ROW_SIZE - kept);
+    if (AMP_HOST && !kept) store<u16>(row, ROW_FREED);
   }
 }
 
-function isReadable(ch: usize, prev: i32, step: i32): bool {
-  if (!prev) return step >= baseOf(ch);
-  return <u32>(step - pub16(ch + CH_PREV_FIRST)) < <u32>pub8(ch + CH_PREV_COUNT);
+/** Ages the epoch of a window; one that is not of the new generations any more becomes none. */
+function age(window: usize, by: i32): i32 {
+  let epoch = pub16(window) - by;
+  if (epoch < 0) epoch = 0;
+  store<u16>(window, epoch);
+  return epoch;
+}
+
+function isReadable(epoch: i32): bool {
+  if (epoch >= HELD_EPOCH) return epoch - HELD_EPOCH >= baseHere();
+  return <u32>(epoch - PREV_EPOCH - pub16(here.ch + CH_PREV_FIRST)) < <u32>pub8(here.ch + CH_PREV_COUNT);
 }

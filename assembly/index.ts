@@ -7,29 +7,29 @@
  * After every refusal: state as before, failure counters and derivation credit apart; no text in any
  * buffer. Times depend on lengths, public fields and the status, never on keys or text.
  */
-import { findChannel, channelIn, findRow, freeRow, beginRow } from "./channel";
-import { pub8, pub32, wipe } from "./bytes";
+import { closeRow, findChannel, openRow, turnTo } from "./channel";
+import { pub8, wipe } from "./bytes";
+import { deriveHere, here } from "./context";
 import * as controls from "./control";
 import * as credits from "./credit";
-import { base, deriveHere } from "./context";
 import { A1_STOR } from "./kdf";
 import {
   ASK,
   BOOT_NONCE,
-  CLASS,
   CLASS_NEITHER,
   CONTROL_KEY,
   DEVICE,
   DIRTY,
   FRAME,
-  FRAME_MAX,
   KEY_SIZE,
   OUT,
   PAIR_SIZE,
   REALM,
   RECORD,
-  ROW_FLAGS,
-  R_PINNED,
+  ROW_COPY,
+  ROW_PINNED,
+  ROW_SIZE,
+  self,
   STATE,
   STORAGE_KEY,
   TOPIC,
@@ -76,7 +76,7 @@ export function statePtr(): i32 {
 
 /** Address of the channel in a slot, laid out as SPEC T-4 says; 0 if the slot is empty or out of range. */
 export function channelPtr(slot: i32): i32 {
-  return channelIn(slot) as i32;
+  return turnTo(slot) ? (here.ch as i32) : 0;
 }
 
 /**
@@ -91,17 +91,18 @@ export function channelPtr(slot: i32): i32 {
  * storageKey().
  */
 export function init(kind: i32, stored: i32): i32 {
-  if (<u32>kind > 2 || <u32>stored > 1) return BAD_ARGUMENT;
+  if (<u32>kind > <u32>CLASS_NEITHER || <u32>stored > 1) return BAD_ARGUMENT;
   discard();
+  states.blank();
+  self.kind = kind;
   memory.copy(REALM, FRAME, 16);
   memory.copy(BOOT_NONCE, FRAME + 16, 8);
-  store<u8>(CLASS, kind + 1);
-  states.blank();
   if (stored) memory.copy(STORAGE_KEY, FRAME + 24, PAIR_SIZE);
   else {
     memory.copy(CONTROL_KEY, FRAME + 24, KEY_SIZE);
-    base(0, PAIR_SIZE, DEVICE, 0);
-    deriveHere(0, CONTROL_KEY, A1_STOR, 0, STORAGE_KEY);
+    here.ch = DEVICE;
+    here.suite = here.generation = 0;
+    deriveHere(PAIR_SIZE, A1_STOR, 0, CONTROL_KEY, STORAGE_KEY);
   }
   wipe(FRAME, 56);
   return OK;
@@ -267,13 +268,12 @@ export function channelSlot(): i32 {
 
 /** Keeps a row for a sender, whatever else fills the table. OK, NO_CHANNEL, NO_ROOM. SPEC W-7. */
 export function pin(slot: i32, sender: i32): i32 {
-  if (!channelIn(slot)) return NO_CHANNEL;
-  let row = findRow(slot, sender);
-  if (!row) {
-    row = freeRow(slot, sender);
-    if (!row) return NO_ROOM;
-    beginRow(row, slot, sender);
-  }
-  store<u8>(row + ROW_FLAGS, pub8(row + ROW_FLAGS) | R_PINNED);
+  if (!turnTo(slot)) return NO_CHANNEL;
+  here.sender = sender;
+  const row = openRow();
+  if (!row) return NO_ROOM;
+  store<u8>(ROW_COPY + ROW_PINNED, 1);
+  closeRow(row);
+  wipe(ROW_COPY, ROW_SIZE);
   return OK;
 }

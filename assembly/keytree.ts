@@ -1,32 +1,34 @@
 /*
  * The key tree of a generation as a member sees it: a few nodes. SPEC section 4.
  *
- * A node area is 8 heap numbers (0 is an empty slot) and 8 keys: in a channel, or NODE_WORK.
+ * The nodes of a channel stand in order of their steps, without gaps; the heap number after the last is 0.
  */
-import { pub8, pub16, pub32, wipe } from "./bytes";
-import { base, deriveHere } from "./context";
-import { keySizeOf, suiteOf } from "./form";
+import { copy16, pub16, pub32, wipe } from "./bytes";
+import { deriveHere, EXTRA, here } from "./context";
+import { keySizeOf } from "./form";
 import { A1_LOCK, A1_SEND, A1_TREE } from "./kdf";
 import {
   CHILDREN,
-  CH_FORM,
   CH_FROM,
-  CH_GENERATION,
   CH_LOCK,
   CH_NODES,
   CH_TO,
   KEY_SIZE,
-  NODES,
+  LEAF_CACHE,
   NODES_SIZE,
   NODE_KEY,
-  NODE_KEYS,
+  NODE_SIZE,
   NODE_WORK,
+  PAIR_SIZE,
   STEPS,
 } from "./layout";
 import { BAD_NODE, HELD, LEASE_FULL, OK } from "./status";
 
 /** The shallowest node a member may hold: depth 5, 128 steps. */
 const HEAP_MIN: i32 = 32;
+
+/** Which step secret is in LEAF_CACHE: step and slot + 1; 0 is none. */
+let cached: i32 = 0;
 
 /** log2 of the steps under node h. */
 function spread(h: i32): i32 {
@@ -40,45 +42,30 @@ function firstOf(h: i32): i32 {
 
 /** First step right of node h. */
 function endOf(h: i32): i32 {
-  return ((h + 1) << spread(h)) - STEPS;
+  return firstOf(h) + (1 << spread(h));
 }
 
-function heapAt(area: usize, slot: i32): i32 {
-  return pub16(area + slot * 2);
+/** Address of the node that covers `step`; of the empty one after the last if none does. */
+function find(step: i32): usize {
+  let node = here.ch + CH_NODES;
+  // The ancestor of the leaf at the depth of the node.
+  while (pub16(node) && (STEPS + step) >> spread(pub16(node)) != pub16(node)) node += NODE_SIZE;
+  return node;
 }
 
-function keyAt(area: usize, slot: i32): usize {
-  return area + NODE_KEYS + slot * KEY_SIZE;
+/** Whether the member holds a key for `step`, which may be past the last: heap number of its node, or 0. */
+export function covers(step: i32): i32 {
+  return pub16(find(step));
 }
 
-function clear(area: usize, slot: i32): void {
-  store<u16>(area + slot * 2, 0);
-  wipe(keyAt(area, slot), KEY_SIZE);
-}
-
-/** Slot of the node that covers `step`, or -1. */
-function find(area: usize, step: i32): i32 {
-  for (let slot = 0; slot < NODES; ++slot) {
-    const h = heapAt(area, slot);
-    if (h && firstOf(h) <= step && step < endOf(h)) return slot;
-  }
-  return -1;
-}
-
-/** Replaces NODE_KEY of node h by its child towards `right` (0 or 1); CHILDREN keeps both. */
-function descend(ch: usize, h: i32, right: i32): void {
-  const suite = suiteOf(pub8(ch + CH_FORM));
+/** Replaces NODE_KEY of node h by its child towards `right` (0 or 1); CHILDREN keeps both. Returns the child. */
+function descend(h: i32, right: i32): i32 {
   const depth = 31 - clz(h);
-  const extra = base(suite, 32, ch, pub32(ch + CH_GENERATION));
-  store<u8>(extra, depth);
-  store<u16>(extra, h - (1 << depth), 1);
-  deriveHere(suite, NODE_KEY, A1_TREE, 3, CHILDREN);
-  memory.copy(NODE_KEY, CHILDREN + (right << 4), KEY_SIZE);
-}
-
-/** Whether the member holds a key for `step`. */
-export function covers(ch: usize, step: i32): bool {
-  return find(ch + CH_NODES, step) >= 0;
+  store<u8>(EXTRA, depth);
+  store<u16>(EXTRA, h - (1 << depth), 1);
+  deriveHere(PAIR_SIZE, A1_TREE, 3, NODE_KEY, CHILDREN);
+  copy16(NODE_KEY, CHILDREN + (right << 4));
+  return h * 2 + right;
 }
 
 /**
@@ -86,177 +73,155 @@ export function covers(ch: usize, step: i32): bool {
  *
  * @param outPtr out, 16 bytes
  */
-export function leaf(ch: usize, step: i32, outPtr: usize): void {
-  const slot = find(ch + CH_NODES, step);
-  let h = heapAt(ch + CH_NODES, slot);
-  memory.copy(NODE_KEY, keyAt(ch + CH_NODES, slot), KEY_SIZE);
-  for (let left = spread(h) - 1; left >= 0; --left) {
-    const right = (step >> left) & 1;
-    descend(ch, h, right);
-    h = h * 2 + right;
-  }
-  memory.copy(outPtr, NODE_KEY, KEY_SIZE);
+export function leaf(step: i32, outPtr: usize): void {
+  const node = find(step);
+  let h = pub16(node);
+  copy16(NODE_KEY, node + 2);
+  while (h < STEPS) h = descend(h, ((STEPS + step) >> (spread(h) - 1)) & 1);
+  copy16(outPtr, NODE_KEY);
   forget();
 }
 
+/** Address of the step secret of the step at hand, from the cache or through it. */
+export function cachedLeaf(): usize {
+  const name = (here.slot + 1) | (here.step << 16);
+  if (cached != name) leaf(here.step, LEAF_CACHE);
+  cached = name;
+  return LEAF_CACHE;
+}
+
+/** Empties the cache: a channel changed. */
+export function forgetLeaf(): void {
+  cached = 0;
+  wipe(LEAF_CACHE, KEY_SIZE);
+}
+
 /**
- * Derives a sender key from a step secret (SPEC K-3).
+ * Derives the sender key at hand from a step secret (SPEC K-3).
  *
- * @param idPtr channel or device id
  * @param keyPtr in, 16 bytes; may be outPtr
  * @param outPtr out, 32 bytes; the last 16 are not written for AEAD suites
  */
-export function senderKey(
-  suite: i32,
-  idPtr: usize,
-  generation: i32,
-  step: i32,
-  sender: i32,
-  keyPtr: usize,
-  outPtr: usize,
-): void {
-  const extra = base(suite, keySizeOf(suite), idPtr, generation);
-  store<u16>(extra, step);
-  store<u16>(extra, sender, 2);
-  deriveHere(suite, keyPtr, A1_SEND, 4, outPtr);
+export function senderKey(keyPtr: usize, outPtr: usize): void {
+  store<u32>(EXTRA, nameHere());
+  deriveHere(keySizeOf(here.suite), A1_SEND, 4, keyPtr, outPtr);
+}
+
+/** step(2) sender(2) at hand. */
+export function nameHere(): i32 {
+  return here.step | (here.sender << 16);
 }
 
 /** Fills in the lock if it is missing and `to` is covered (SPEC K-7). */
-export function setLock(ch: usize): void {
-  const to = pub16(ch + CH_TO);
-  if (pub32(ch + CH_LOCK) | pub32(ch + CH_LOCK + 4) || !covers(ch, to)) return;
-  leaf(ch, to, NODE_WORK);
-  const suite = suiteOf(pub8(ch + CH_FORM));
-  const extra = base(suite, 8, ch, pub32(ch + CH_GENERATION));
-  store<u16>(extra, to);
-  deriveHere(suite, NODE_WORK, A1_LOCK, 2, ch + CH_LOCK);
+export function setLock(): void {
+  const lock = here.ch + CH_LOCK;
+  const to = pub16(here.ch + CH_TO);
+  if (pub32(lock) | pub32(lock + 4) || !covers(to)) return;
+  leaf(to, NODE_WORK);
+  store<u16>(EXTRA, to);
+  deriveHere(8, A1_LOCK, 2, NODE_WORK, lock);
   wipe(NODE_WORK, KEY_SIZE);
 }
 
-/** Writes the node area in order of the steps, empty slots last (SPEC T-4). */
-export function packNodes(ch: usize, outPtr: usize): void {
-  wipe(outPtr, NODES_SIZE);
-  let from = -1;
-  for (let to = 0; to < NODES; ++to) {
-    let next = -1;
-    for (let slot = 0; slot < NODES; ++slot) {
-      const h = heapAt(ch + CH_NODES, slot);
-      if (h && firstOf(h) > from && (next < 0 || firstOf(h) < firstOf(heapAt(ch + CH_NODES, next))))
-        next = slot;
-    }
-    if (next < 0) return;
-    from = firstOf(heapAt(ch + CH_NODES, next));
-    store<u16>(outPtr + to * 2, heapAt(ch + CH_NODES, next));
-    memory.copy(keyAt(outPtr, to), keyAt(ch + CH_NODES, next), KEY_SIZE);
+/** Erases every node left of `from` and cuts the one that contains it (SPEC K-5). */
+export function cut(from: i32): void {
+  const first = here.ch + CH_NODES;
+  for (let h = pub16(first); h && firstOf(h) < from; h = pub16(first)) {
+    copy16(NODE_KEY, first + 2);
+    remove(first);
+    if (endOf(h) > from) placeFrom(h, from);
   }
-}
-
-/** Erases every node left of `from`, then cuts the one that contains it (SPEC K-5). */
-export function cut(ch: usize, from: i32): void {
-  const area = ch + CH_NODES;
-  let cuts = -1;
-  for (let slot = 0; slot < NODES; ++slot) {
-    const h = heapAt(area, slot);
-    if (!h || firstOf(h) >= from) continue;
-    // The parts need the slots of all that is erased.
-    if (endOf(h) <= from) clear(area, slot);
-    else cuts = slot;
-  }
-  if (cuts < 0) return;
-  const h = heapAt(area, cuts);
-  memory.copy(NODE_KEY, keyAt(area, cuts), KEY_SIZE);
-  clear(area, cuts);
-  placeFrom(ch, area, h, from);
   forget();
 }
 
 /**
  * Adds an arriving node (SPEC K-4 to K-6).
  *
- * @param keyPtr in, 16 bytes
+ * @param node in: h(2) key(16)
  * @param from first step that is still of use
  * @returns OK, HELD, BAD_NODE or LEASE_FULL
  *
  * After failure: the channel is unchanged.
  */
-export function addNode(ch: usize, h: i32, keyPtr: usize, from: i32): i32 {
+export function addNode(node: usize, from: i32): i32 {
+  const h = pub16(node);
   if (h < HEAP_MIN || h >= 2 * STEPS) return BAD_NODE;
-  if (firstOf(h) < pub16(ch + CH_FROM) || endOf(h) - 1 > pub16(ch + CH_TO)) return BAD_NODE;
+  if (firstOf(h) < pub16(here.ch + CH_FROM) || endOf(h) - 1 > pub16(here.ch + CH_TO)) return BAD_NODE;
   if (endOf(h) <= from) return HELD;
-  memory.copy(NODE_WORK, ch + CH_NODES, NODES_SIZE);
-  memory.copy(NODE_KEY, keyPtr, KEY_SIZE);
-  let status = placeFrom(ch, NODE_WORK, h, from);
-  if (status == OK) {
-    if (hasRoom(NODE_WORK)) memory.copy(ch + CH_NODES, NODE_WORK, NODES_SIZE);
-    else status = LEASE_FULL;
-  }
+  const area = here.ch + CH_NODES;
+  memory.copy(NODE_WORK, area, NODES_SIZE);
+  copy16(NODE_KEY, node + 2);
+  let status = placeFrom(h, from);
+  if (status == OK && !hasRoom()) status = LEASE_FULL;
+  if (status == LEASE_FULL) memory.copy(area, NODE_WORK, NODES_SIZE);
   wipe(NODE_WORK, NODES_SIZE);
   forget();
   return status;
 }
 
 /** Places the smallest cover of node h, key in NODE_KEY, from `from` on. Returns OK, HELD or LEASE_FULL. */
-function placeFrom(ch: usize, area: usize, h: i32, from: i32): i32 {
+function placeFrom(h: i32, from: i32): i32 {
   let status = HELD;
   while (firstOf(h) < from) {
-    const right: i32 = endOf(h * 2) <= from ? 1 : 0;
-    descend(ch, h, right);
-    if (!right) {
-      const placed = place(area, h * 2 + 1, CHILDREN + KEY_SIZE);
-      if (placed == LEASE_FULL) return placed;
-      if (placed == OK) status = OK;
-    }
-    h = h * 2 + right;
+    const right = i32(endOf(h * 2) <= from);
+    h = descend(h, right);
+    if (!right) status = either(status, place(h + 1, CHILDREN + KEY_SIZE));
   }
-  const placed = place(area, h, NODE_KEY);
-  return placed == HELD ? status : placed;
+  return either(status, place(h, NODE_KEY));
+}
+
+/** Of two outcomes of place(): LEASE_FULL before OK before HELD. */
+function either(a: i32, b: i32): i32 {
+  return a == LEASE_FULL || b == HELD ? a : b;
 }
 
 /** Places one whole node, erasing held nodes inside it. Returns OK, HELD or LEASE_FULL. */
-function place(area: usize, h: i32, keyPtr: usize): i32 {
-  const first = firstOf(h);
+function place(h: i32, keyPtr: usize): i32 {
   const end = endOf(h);
-  let free = -1;
-  let missing = end - first;
-  for (let slot = 0; slot < NODES; ++slot) {
-    const held = heapAt(area, slot);
-    if (held && firstOf(held) <= first && end <= endOf(held)) return HELD;
-    if (held && isInside(held, first, end)) missing -= 1 << spread(held);
+  let step = firstOf(h);
+  do {
+    const held = covers(step);
+    if (!held) return insert(h, keyPtr);
+    step = endOf(held);
+  } while (step < end);
+  return HELD;
+}
+
+function insert(h: i32, keyPtr: usize): i32 {
+  const area = here.ch + CH_NODES;
+  let node = area;
+  for (let held = pub16(node); held && firstOf(held) < endOf(h); held = pub16(node)) {
+    if (firstOf(held) < firstOf(h)) node += NODE_SIZE;
+    else remove(node);
   }
-  if (!missing) return HELD;
-  for (let slot = 0; slot < NODES; ++slot) {
-    const held = heapAt(area, slot);
-    if (held && !isInside(held, first, end)) continue;
-    clear(area, slot);
-    free = slot;
-  }
-  if (free < 0) return LEASE_FULL;
-  store<u16>(area + free * 2, h);
-  memory.copy(keyAt(area, free), keyPtr, KEY_SIZE);
+  const last = area + NODES_SIZE - NODE_SIZE;
+  if (pub16(last)) return LEASE_FULL;
+  memory.copy(node + NODE_SIZE, node, <i32>(last - node));
+  store<u16>(node, h);
+  copy16(node + 2, keyPtr);
   return OK;
 }
 
-function isInside(h: i32, first: i32, end: i32): bool {
-  return first <= firstOf(h) && endOf(h) <= end;
+/** Erases a node and closes the gap. */
+function remove(node: usize): void {
+  const last = here.ch + CH_NODES + NODES_SIZE - NODE_SIZE;
+  memory.copy(node, node + NODE_SIZE, <i32>(last - node));
+  wipe(last, NODE_SIZE);
 }
 
 /** Whether no later step move can need a ninth slot (SPEC K-6). */
-function hasRoom(area: usize): bool {
-  for (let slot = 0; slot < NODES; ++slot) {
-    const h = heapAt(area, slot);
+function hasRoom(): bool {
+  let right = 0;
+  for (let at = NODES_SIZE - NODE_SIZE; at >= 0; at -= NODE_SIZE) {
+    const h = pub16(here.ch + CH_NODES + at);
     if (!h) continue;
-    let need = spread(h);
-    if (!need) need = 1;
-    for (let other = 0; other < NODES; ++other) {
-      const o = heapAt(area, other);
-      if (o && firstOf(o) > firstOf(h)) ++need;
-    }
-    if (need > NODES) return false;
+    const need = spread(h);
+    if ((need ? need : 1) + right > NODES_SIZE / NODE_SIZE) return false;
+    ++right;
   }
   return true;
 }
 
 function forget(): void {
-  wipe(NODE_KEY, KEY_SIZE);
-  wipe(CHILDREN, 2 * KEY_SIZE);
+  wipe(CHILDREN, PAIR_SIZE + KEY_SIZE);
 }

@@ -2,6 +2,7 @@
  * What the key server asks of the core, with keys it brings itself. Host build only. SPEC sections 3 to 6, 10.
  */
 import { wipe } from "./bytes";
+import { here } from "./context";
 import { chunkMax, suiteOf } from "./form";
 import { openFrame, sealFrame, setNonce } from "./frame";
 import {
@@ -103,9 +104,17 @@ function prepare(
   if (<u32>topicLen > <u32>TOPIC_MAX && topicLen != BY_ID) return BAD_ARGUMENT;
   const realm = load<u64>(REALM);
   store<u64>(REALM, load<u64>(B));
-  senderKey(suiteOf(form), B + 8, generation, step, sender, A, KEY);
+  here.ch = B + 8;
+  here.form = form;
+  here.suite = suiteOf(form);
+  here.size = size;
+  here.generation = generation;
+  here.step = step;
+  here.sender = sender;
+  here.counter = counter;
+  senderKey(A, KEY);
   store<u64>(REALM, realm);
-  setNonce(form, size, sender, generation, step, counter, topicLen);
+  setNonce(i32(topicLen == BY_ID), topicLen);
   return OK;
 }
 
@@ -124,8 +133,7 @@ export function kitSeal(
   if (<u32>chunkLen > <u32>chunkMax(form, size)) return BAD_LENGTH;
   const status = prepare(form, size, sender, generation, step, counter, topicLen);
   if (status != OK) return status;
-  const byId = topicLen == BY_ID;
-  sealFrame(KEY, byId ? B + 8 : TOPIC, byId ? 8 : topicLen, part, chunkLen);
+  sealFrame(KEY, part, chunkLen);
   wipe(KEY, PAIR_SIZE);
   return OK;
 }
@@ -142,8 +150,7 @@ export function kitOpen(
 ): i32 {
   let status = prepare(form, size, sender, generation, step, counter, topicLen);
   if (status != OK) return status;
-  const byId = topicLen == BY_ID;
-  status = openFrame(KEY, byId ? B + 8 : TOPIC, byId ? 8 : topicLen);
+  status = openFrame(KEY);
   store<u64>(RESULT, load<u64>(OUT));
   wipe(KEY, PAIR_SIZE);
   return status;

@@ -3,68 +3,55 @@
  */
 import { BEACON_V, beaconStep, checkBeacon, checkChain } from "./beacon";
 import { pub8, pub16, pub32, wipe } from "./bytes";
-import { aheadOf, baseOf, beginRow, channelIn, findRow, freeRow, generationOf, markBlock } from "./channel";
+import { aheadOf, baseHere, closeRow, markBlock, openRow, turnTo } from "./channel";
+import { here, setShape } from "./context";
 import { addCredit, countBeacon, countPayload, countRefusal, pauseBeacons, takeCredit } from "./credit";
 import { advance } from "./epoch";
-import { chunkMax, keySizeOf, suiteOf } from "./form";
-import { openFrame, PART_LAST, sealFrame, setNonce, TOPIC_MODE_LEN } from "./frame";
-import { covers, leaf, senderKey } from "./keytree";
+import { chunkMax } from "./form";
+import { openFrame, PART_LAST, sealFrame, setNonce } from "./frame";
+import { cachedLeaf, covers, leaf, nameHere, senderKey } from "./keytree";
 import {
-  CACHE_GENERATION,
-  CACHE_SLOT,
-  CACHE_STEP,
   CH_BLOCK,
-  CH_FLAGS,
-  CH_FORM,
+  CH_COUNTER,
   CH_FROM,
-  CH_GENERATION,
   CH_HOLD,
   CH_KEY,
-  CH_KEY_SENDER,
-  CH_KEY_STEP,
+  CH_KEY_NAME,
   CH_LEAVES,
-  CH_LIMIT,
   CH_OPEN,
   CH_OWN,
+  CH_OWN_LIMIT,
   CH_PREV_COUNT,
   CH_PREV_FIRST,
-  CH_PREV_FLAGS,
-  CH_PREV_FORM,
-  CH_PREV_SENDER,
-  CH_PREV_SIZE8,
-  CH_PREV_WILL,
+  CH_PREV_SHAPE,
   CH_SENDER,
-  CH_SIZE8,
+  CH_SHAPE,
   CH_STEP,
   CH_TO,
-  CH_V,
-  CH_WILL,
-  CLASS,
   CLASS_NEITHER,
-  CLASS_STORAGE,
   COUNTERS,
+  FLAG_NARROW,
   FLAG_STORED,
   FLAG_TOPIC_MODE,
   FRAME,
   FRAME_MAX,
   HEADER_SIZE,
+  HELD_EPOCH,
   KEY_SIZE,
-  LEAF_CACHE,
+  NONCE,
   OUT,
-  OWN_COUNTER,
   OWN_SIZE,
-  OWN_STEP,
   PAIR_SIZE,
   PAYLOAD_KEY,
+  PREV_EPOCH,
   ROW_COPY,
-  ROW_FLAGS,
   ROW_KEY,
+  ROW_KEYED,
   ROW_SIZE,
-  R_KEY,
-  TOPIC,
+  self,
   TOPIC_MAX,
 } from "./layout";
-import { MARK_PEER, ready, setDirty, setOwn, upTo, writeMark } from "./state";
+import { MARK_PEER, movedState, ready, setOwn, upTo, writeMark } from "./state";
 import {
   BAD_ARGUMENT,
   BAD_FORM,
@@ -86,11 +73,10 @@ import {
   OK,
   REFLECTED,
   SINGLE_ONLY,
-  STORE_BLOB,
   STORE_MARK,
   UNKNOWN_EPOCH,
 } from "./status";
-import { check, isNewest, mark, pastMark, setBound } from "./window";
+import { check, isNewest, isPastMark, mark, setBound } from "./window";
 
 export const FIRST: i32 = 1;
 export const FINAL: i32 = 2;
@@ -99,39 +85,35 @@ export const STORED: i32 = 4;
 const MESSAGE_MAX: i32 = 64;
 const BLOCK_FIRST: i32 = 16;
 const BLOCK_MAX: i32 = 1024;
+/** From the place of one frame in its message to that of the next: count has 7 bits. */
+const NEXT: i32 = 128;
+/** No place is 0. */
+const NOWHERE: i32 = 0;
 
-// The message being sealed.
-let txCount: i32 = 0;
-let txIndex: i32 = 0;
-let txSlot: i32 = 0;
-let txWhat: i32 = 0;
+/** Slot, number, index and count that the next frame of the message in progress must come with. */
+let txNext: i32 = 0;
 
-// The payload being opened.
-let rxActive: bool = false;
-let rxSlot: i32 = 0;
-let rxStored: i32 = 0;
-let rxPrev: i32 = 0;
-let rxStep: i32 = 0;
-let rxSender: i32 = 0;
+/** Slot and mode that the next frame of the payload in progress must come with. */
+let rxPlace: i32 = 0;
+/** First four header bytes and next counter of the payload in progress. */
+let rxHead: i32 = 0;
 let rxCounter: i32 = 0;
 let rxIndex: i32 = 0;
+/** Where its row belongs in the table; 0 in stored mode. */
 let rxRow: usize = 0;
 
-// The mark being stored: 0 none, 1 own or will, 2 peer.
-let pendingMark: i32 = 0;
-let pendingSlot: i32 = 0;
-let pendingWhat: i32 = 0;
+// The mark being stored: bound 0 is none; without own it is that of the row at hand.
+let pendingBound: i32 = 0;
+let pendingOwn: usize = 0;
 let pendingStep: i32 = 0;
 let pendingCounter: i32 = 0;
-let pendingBound: i32 = 0;
 
 /** Drops whatever message, payload or mark is in progress, and its keys. */
 export function discard(): void {
-  txCount = 0;
-  rxActive = false;
-  pendingMark = 0;
-  wipe(PAYLOAD_KEY, PAIR_SIZE);
-  wipe(ROW_COPY, ROW_SIZE);
+  txNext = rxPlace = NOWHERE;
+  rxRow = pendingOwn = 0;
+  pendingBound = 0;
+  wipe(ROW_COPY, ROW_SIZE + PAIR_SIZE);
 }
 
 // Sealing.
@@ -140,115 +122,85 @@ export function discard(): void {
 export function protect(slot: i32, what: i32, index: i32, count: i32, chunkLen: i32, topicLen: i32): i32 {
   let status = ready();
   if (status != OK) return status;
-  const ch = channelIn(slot);
-  if (!ch) return NO_CHANNEL;
-  const max = chunkMax(pub8(ch + CH_FORM), pub8(ch + CH_SIZE8) << 3);
-  if (<u32>count - 1 >= <u32>MESSAGE_MAX || <u32>index >= <u32>count || <u32>topicLen > <u32>TOPIC_MAX)
+  if (!turnTo(slot)) return NO_CHANNEL;
+  if (
+    i32(<u32>count - 1 >= <u32>MESSAGE_MAX) |
+    i32(<u32>index >= <u32>count) |
+    i32(<u32>topicLen > <u32>TOPIC_MAX) |
+    i32(<u32>what > 1)
+  )
     return BAD_ARGUMENT;
-  if (<u32>what > 1 || !pub16(ch + CH_SENDER + what * 2)) return BAD_ARGUMENT;
-  if (<u32>chunkLen > <u32>max || (index < count - 1 && chunkLen != max)) return BAD_LENGTH;
+  here.sender = pub16(here.ch + CH_SENDER + what * 2);
+  if (!here.sender) return BAD_ARGUMENT;
+  const max = chunkMax(here.form, here.size);
+  const isLast = i32(index == count - 1);
+  if (i32(<u32>chunkLen > <u32>max) | (i32(chunkLen != max) & ~isLast)) return BAD_LENGTH;
+  const own = here.ch + what * OWN_SIZE;
+  const place = (((slot << 1) | what) << 13) | (index << 7) | count;
   if (!index) {
     discard();
-    status = takeCounters(ch, slot, what, count);
+    status = takeCounters(own, what, count);
     if (status != OK) return status;
-    txCount = count;
-    txIndex = 0;
-    txSlot = slot;
-    txWhat = what;
-  } else if (txCount != count || txIndex != index || txSlot != slot || txWhat != what) return BAD_ORDER;
-  sealNext(ch, chunkLen, topicLen);
-  if (txIndex == count) txCount = 0;
+  } else if (txNext != place) return BAD_ORDER;
+  txNext = place + NEXT;
+  sealNext(own, index | (isLast << 7), chunkLen, topicLen);
   return OK;
 }
 
-/** Checks P-2 to P-5 and moves to the position of the next frame, or prepares a mark and returns STORE_MARK. */
-function takeCounters(ch: usize, slot: i32, what: i32, count: i32): i32 {
-  const own = ch + CH_OWN + what * OWN_SIZE;
-  const current = pub16(ch + CH_STEP);
-  if (pub8(CLASS) == CLASS_NEITHER && count > 1) return SINGLE_ONLY;
-  if (current < pub16(ch + CH_FROM)) return NOT_YET;
-  let step = pub16(own + OWN_STEP);
-  let counter = pub32(own + OWN_COUNTER);
-  let limit = pub32(ch + CH_LIMIT + what * 4);
-  if (step < current) {
-    step = current;
-    counter = limit = 0;
-  }
-  if (counter + count > COUNTERS) {
-    ++step;
-    counter = limit = 0;
-  }
-  if (step > current + aheadOf(ch)) return EXHAUSTED;
-  if (step > pub16(ch + CH_TO)) return EXPIRED;
-  if (!covers(ch, step)) return NO_LEASE;
-  if (suiteOf(pub8(ch + CH_FORM)) & 1 && step < pub16(ch + CH_HOLD)) return HOLD;
-  if (counter + count > limit) {
-    if (pub8(CLASS) != CLASS_STORAGE) return NO_GRANT;
-    return reserve(ch, slot, what, step, counter, count);
-  }
-  return OK;
+/**
+ * Checks P-2 to P-5.
+ *
+ * @param own channel, or OWN_SIZE after it for the will number
+ * @returns OK, STORE_MARK with the mark prepared, or why there are no counters
+ */
+function takeCounters(own: usize, what: i32, count: i32): i32 {
+  const current = pub16(here.ch + CH_STEP);
+  const held = pub16(own + CH_OWN);
+  if (self.kind == CLASS_NEITHER && count > 1) return SINGLE_ONLY;
+  if (current < pub16(here.ch + CH_FROM)) return NOT_YET;
+  here.counter = pub32(own + CH_COUNTER);
+  here.step = held < current ? current : held + i32(here.counter + count > COUNTERS);
+  let limit = pub32(own + CH_OWN_LIMIT);
+  if (here.step != held) here.counter = limit = 0;
+  if (here.step > current + aheadOf(here.ch)) return EXHAUSTED;
+  if (here.step > pub16(here.ch + CH_TO)) return EXPIRED;
+  if (!covers(here.step)) return NO_LEASE;
+  if (here.suite & i32(here.step < pub16(here.ch + CH_HOLD))) return HOLD;
+  if (here.counter + count <= limit) return OK;
+  return self.kind ? NO_GRANT : reserve(own, what, count);
 }
 
 /** Prepares the mark of a reservation (SPEC P-3). */
-function reserve(ch: usize, slot: i32, what: i32, step: i32, counter: i32, count: i32): i32 {
-  const block = blockOf(ch, what);
-  pendingMark = 1;
-  pendingSlot = slot;
-  pendingWhat = what;
-  pendingStep = step;
-  pendingCounter = counter;
-  pendingBound = upTo(counter + (count > block ? count : block));
-  writeMark(ch, pub32(ch + CH_GENERATION), step, pub16(ch + CH_SENDER + what * 2), pendingBound, what);
+function reserve(own: usize, what: i32, count: i32): i32 {
+  const block = blockOf(own);
+  pendingOwn = own;
+  pendingStep = here.step;
+  pendingCounter = here.counter;
+  pendingBound = upTo(here.counter + (count > block ? count : block));
+  writeMark(what, pendingBound);
   return STORE_MARK;
 }
 
-function blockOf(ch: usize, what: i32): i32 {
-  const block = pub16(ch + CH_BLOCK + what * 2);
-  return block ? block : BLOCK_FIRST;
+function blockOf(own: usize): i32 {
+  return pub16(own + CH_BLOCK) + BLOCK_FIRST;
 }
 
-function sealNext(ch: usize, chunkLen: i32, topicLen: i32): void {
-  const own = ch + CH_OWN + txWhat * OWN_SIZE;
-  const sender = pub16(ch + CH_SENDER + txWhat * 2);
-  const step = pub16(own + OWN_STEP);
-  const counter = pub32(own + OWN_COUNTER);
-  useOwnKey(ch, sender, step);
-  store<u32>(own, counter + 1, OWN_COUNTER);
-  const last = txIndex == txCount - 1 ? PART_LAST : 0;
-  setFrameNonce(ch, 0, sender, step, counter, topicLen);
-  const byId = pub8(ch + CH_FLAGS) & FLAG_TOPIC_MODE;
-  sealFrame(ch + CH_KEY, byId ? ch : TOPIC, byId ? 8 : topicLen, txIndex | last, chunkLen);
-  ++txIndex;
+function sealNext(own: usize, part: i32, chunkLen: i32, topicLen: i32): void {
+  here.step = pub16(own + CH_OWN);
+  here.counter = pub32(own + CH_COUNTER);
+  store<u32>(own + CH_COUNTER, here.counter + 1);
+  useOwnKey();
+  setNonce(here.flags & FLAG_TOPIC_MODE, topicLen);
+  sealFrame(here.ch + CH_KEY, part, chunkLen);
 }
 
-/** Makes the cached own key that of sender and step. */
-function useOwnKey(ch: usize, sender: i32, step: i32): void {
-  if (pub16(ch + CH_KEY_SENDER) == sender && pub16(ch + CH_KEY_STEP) == step) return;
-  leaf(ch, step, PAYLOAD_KEY);
-  senderKey(
-    suiteOf(pub8(ch + CH_FORM)),
-    ch,
-    pub32(ch + CH_GENERATION),
-    step,
-    sender,
-    PAYLOAD_KEY,
-    ch + CH_KEY,
-  );
+/** Makes the cached own key that of the sender and step at hand. */
+function useOwnKey(): void {
+  if (pub32(here.ch + CH_KEY_NAME) == nameHere()) return;
+  leaf(here.step, PAYLOAD_KEY);
+  senderKey(PAYLOAD_KEY, here.ch + CH_KEY);
   wipe(PAYLOAD_KEY, KEY_SIZE);
-  store<u16>(ch + CH_KEY_SENDER, sender);
-  store<u16>(ch + CH_KEY_STEP, step);
-}
-
-function setFrameNonce(ch: usize, prev: i32, sender: i32, step: i32, counter: i32, topicLen: i32): void {
-  setNonce(
-    pub8(ch + (prev ? CH_PREV_FORM : CH_FORM)),
-    pub8(ch + (prev ? CH_PREV_SIZE8 : CH_SIZE8)) << 3,
-    sender,
-    generationOf(ch, prev),
-    step,
-    counter,
-    pub8(ch + (prev ? CH_PREV_FLAGS : CH_FLAGS)) & FLAG_TOPIC_MODE ? TOPIC_MODE_LEN : topicLen,
-  );
+  store<u32>(here.ch + CH_KEY_NAME, nameHere());
 }
 
 // Opening.
@@ -257,13 +209,13 @@ function setFrameNonce(ch: usize, prev: i32, sender: i32, step: i32, counter: i3
 export function unprotect(slot: i32, frameLen: i32, topicLen: i32, flags: i32): i32 {
   let status = ready();
   if (status != OK) return status;
-  if (<u32>frameLen > <u32>FRAME_MAX || <u32>topicLen > <u32>TOPIC_MAX) return BAD_ARGUMENT;
+  if (i32(<u32>frameLen > <u32>FRAME_MAX) | i32(<u32>topicLen > <u32>TOPIC_MAX)) return BAD_ARGUMENT;
+  const place = (slot << 3) | (flags & STORED) | FIRST;
   if (flags & FIRST) {
     discard();
     countPayload();
-    rxSlot = slot;
-    rxStored = flags & STORED;
-  } else if (!rxActive || rxSlot != slot || rxStored != (flags & STORED)) return BAD_ORDER;
+    rxPlace = place;
+  } else if (rxPlace != place) return BAD_ORDER;
   status = openNext(slot, frameLen, topicLen, flags);
   if (status <= STORE_MARK) return status;
   discard();
@@ -273,145 +225,101 @@ export function unprotect(slot: i32, frameLen: i32, topicLen: i32, flags: i32): 
   return status;
 }
 
+/** The checks in their order, and the commit or the mark it needs. */
 function openNext(slot: i32, frameLen: i32, topicLen: i32, flags: i32): i32 {
-  const ch = channelIn(slot);
-  if (!ch) return NO_CHANNEL;
+  if (!turnTo(slot)) return NO_CHANNEL;
   if (frameLen < HEADER_SIZE) return BAD_LENGTH;
-  const hint = pub8(FRAME + 1);
-  const generation = pub32(ch + CH_GENERATION);
-  const held = ((hint >> 4) ^ generation) & 15;
-  const prev = (held && pub8(ch + CH_PREV_COUNT) && !(((hint >> 4) ^ (generation - 1)) & 15)) as i32;
-  if (frameLen != pub8(ch + (prev ? CH_PREV_SIZE8 : CH_SIZE8)) << 3) return BAD_LENGTH;
-  if (pub8(FRAME) != pub8(ch + (prev ? CH_PREV_FORM : CH_FORM))) return BAD_FORM;
-  if (held && !prev) return UNKNOWN_EPOCH;
-  const step = stepOf(ch, prev, hint);
-  if (step < 0) return UNKNOWN_EPOCH;
-  if (!prev) {
-    if (step < pub16(ch + CH_OPEN)) return CLOSED;
-    if (!covers(ch, step)) return NO_LEASE;
+  let status = turnToEpoch(frameLen);
+  if (status != OK) return status;
+  here.sender = pub16(FRAME + 2);
+  here.counter = pub16(FRAME + 4);
+  if (isOwn()) return REFLECTED;
+  const windowed = !(flags & STORED);
+  if (!windowed && !(here.flags & FLAG_STORED)) return NO_STORED_MODE;
+  if (!(flags & FIRST)) {
+    // Equal header bytes of one channel name one sender and epoch.
+    if (pub32(FRAME) != rxHead || here.counter != rxCounter) return BAD_PART;
+  } else if (windowed) {
+    rxRow = openRow();
+    if (!rxRow) return NO_ROOM;
   }
-  const sender = pub16(FRAME + 2);
-  const counter = pub16(FRAME + 4);
-  if (isOwn(ch, prev, sender)) return REFLECTED;
-  if (rxStored && !(pub8(ch + (prev ? CH_PREV_FLAGS : CH_FLAGS)) & FLAG_STORED)) return NO_STORED_MODE;
-  let status: i32;
+  if (windowed) {
+    status = check();
+    if (status != OK) return status;
+  }
   if (flags & FIRST) {
-    status = begin(ch, slot, prev, step, sender, counter);
-    if (status != OK) return status;
-  } else if (prev != rxPrev || step != rxStep || sender != rxSender || counter != rxCounter + 1)
-    return BAD_PART;
-  if (!rxStored) {
-    status = check(ROW_COPY, prev, step, counter);
-    if (status != OK) return status;
+    if (!setPayloadKey()) return BUSY;
+    rxHead = pub32(FRAME);
+    rxIndex = 0;
   }
-  return accept(ch, slot, prev, step, sender, counter, topicLen, flags);
+  return accept(topicLen, windowed, flags & FINAL);
 }
 
-/** Step the hint names, or -1 (SPEC R-3). */
-function stepOf(ch: usize, prev: i32, hint: i32): i32 {
-  const first = prev ? pub16(ch + CH_PREV_FIRST) : baseOf(ch);
+/** form, generation and step that the frame names. */
+function turnToEpoch(frameLen: i32): i32 {
+  const hint = pub8(FRAME + 1);
+  const behind = (here.generation - (hint >> 4)) & 15;
+  const kept = behind == 1 ? pub8(here.ch + CH_PREV_COUNT) : 0;
+  if (kept) setShape(here.ch + CH_PREV_SHAPE);
+  if (frameLen != here.size) return BAD_LENGTH;
+  if (pub8(FRAME) != here.form) return BAD_FORM;
+  const first = kept ? pub16(here.ch + CH_PREV_FIRST) : baseHere();
   const off = (hint - first) & 15;
-  return prev && off >= pub8(ch + CH_PREV_COUNT) ? -1 : first + off;
+  here.step = first + off;
+  if (kept) {
+    --here.generation;
+    here.epoch = here.step + PREV_EPOCH;
+    return off < kept ? OK : UNKNOWN_EPOCH;
+  }
+  here.epoch = here.step + HELD_EPOCH;
+  if (behind) return UNKNOWN_EPOCH;
+  if (here.step < pub16(here.ch + CH_OPEN)) return CLOSED;
+  return covers(here.step) ? OK : NO_LEASE;
 }
 
-function isOwn(ch: usize, prev: i32, sender: i32): bool {
-  if (!sender) return false;
+/** Whether the sender is the own or will number of that generation (SPEC R-5); 0 is neither. */
+function isOwn(): bool {
+  const shift = here.shape - CH_SHAPE;
   return (
-    sender == pub16(ch + (prev ? CH_PREV_SENDER : CH_SENDER)) ||
-    sender == pub16(ch + (prev ? CH_PREV_WILL : CH_WILL))
+    here.sender != 0 &&
+    (here.sender == pub16(shift + CH_SENDER) || here.sender == pub16(shift + CH_SENDER + 2))
   );
 }
 
-/** First frame of a payload: row on a copy, window, key. */
-function begin(ch: usize, slot: i32, prev: i32, step: i32, sender: i32, counter: i32): i32 {
-  rxRow = 0;
-  let cached: bool = false;
-  if (!rxStored) {
-    rxRow = findRow(slot, sender);
-    if (rxRow) memory.copy(ROW_COPY, rxRow, ROW_SIZE);
-    else {
-      rxRow = freeRow(slot, sender);
-      if (!rxRow) return NO_ROOM;
-      beginRow(ROW_COPY, slot, sender);
-    }
-    const status = check(ROW_COPY, prev, step, counter);
-    if (status != OK) return status;
-    cached = (pub8(ROW_COPY + ROW_FLAGS) & R_KEY) != 0 && isNewest(ROW_COPY, prev, step);
+/** Makes PAYLOAD_KEY the sender key, cached or derived for one credit; 0 when there is none. */
+function setPayloadKey(): i32 {
+  if (pub8(ROW_COPY + ROW_KEYED) && isNewest()) {
+    memory.copy(PAYLOAD_KEY, ROW_COPY + ROW_KEY, PAIR_SIZE);
+    return 1;
   }
-  if (cached) memory.copy(PAYLOAD_KEY, ROW_COPY + ROW_KEY, PAIR_SIZE);
-  else if (!deriveFor(ch, slot, prev, step, sender)) return BUSY;
-  rxActive = true;
-  rxPrev = prev;
-  rxStep = step;
-  rxSender = sender;
-  rxIndex = 0;
-  return OK;
-}
-
-/** Derives PAYLOAD_KEY for one credit; false when there is none. */
-function deriveFor(ch: usize, slot: i32, prev: i32, step: i32, sender: i32): bool {
-  if (!takeCredit()) return false;
-  const generation = generationOf(ch, prev);
-  let secret = ch + CH_LEAVES + (step - pub16(ch + CH_PREV_FIRST)) * KEY_SIZE;
-  if (!prev) {
-    secret = LEAF_CACHE;
-    if (pub16(CACHE_SLOT) != slot + 1 || pub16(CACHE_STEP) != step || pub32(CACHE_GENERATION) != generation) {
-      leaf(ch, step, LEAF_CACHE);
-      store<u16>(CACHE_SLOT, slot + 1);
-      store<u16>(CACHE_STEP, step);
-      store<u32>(CACHE_GENERATION, generation);
-    }
-  }
-  senderKey(
-    suiteOf(pub8(ch + (prev ? CH_PREV_FORM : CH_FORM))),
-    ch,
-    generation,
-    step,
-    sender,
-    secret,
-    PAYLOAD_KEY,
-  );
-  return true;
+  if (!takeCredit()) return 0;
+  const kept = here.ch + CH_LEAVES + (here.step - pub16(here.ch + CH_PREV_FIRST)) * KEY_SIZE;
+  senderKey(here.epoch < HELD_EPOCH ? kept : cachedLeaf(), PAYLOAD_KEY);
+  return 1;
 }
 
 /** Tag, part, window on the copy, and after the last frame the commit or the mark it needs. */
-function accept(
-  ch: usize,
-  slot: i32,
-  prev: i32,
-  step: i32,
-  sender: i32,
-  counter: i32,
-  topicLen: i32,
-  flags: i32,
-): i32 {
-  setFrameNonce(ch, prev, sender, step, counter, topicLen);
-  const byId = pub8(ch + (prev ? CH_PREV_FLAGS : CH_FLAGS)) & FLAG_TOPIC_MODE;
-  const status = openFrame(PAYLOAD_KEY, byId ? ch : TOPIC, byId ? 8 : topicLen);
+function accept(topicLen: i32, windowed: bool, final: i32): i32 {
+  setNonce(here.flags & FLAG_TOPIC_MODE, topicLen);
+  const status = openFrame(PAYLOAD_KEY);
   if (status != OK) return status;
-  const part = pub8(OUT);
-  if (!isNarrow(ch, prev)) {
-    if ((part & 63) != rxIndex || part >> 7 != (flags & FINAL) >> 1) return BAD_PART;
-  } else if (!(flags & FINAL)) return BAD_LENGTH;
-  store<u32>(OUT, generationOf(ch, prev), 8);
-  store<u16>(OUT, step, 12);
-  store<u16>(OUT, counter, 14);
-  store<u32>(OUT, sender, 16);
-  rxCounter = counter;
+  if (here.flags & FLAG_NARROW) {
+    if (!final) return BAD_LENGTH;
+  } else if (pub8(OUT) != (rxIndex | (final ? PART_LAST : 0))) return BAD_PART;
+  // generation, step and counter
+  store<u64>(OUT, load<u64>(NONCE, 4), 8);
+  store<u32>(OUT, here.sender, 16);
+  rxCounter = here.counter + 1;
   ++rxIndex;
-  if (!rxStored) mark(ROW_COPY, prev, step, counter);
-  if (!(flags & FINAL)) return rxIndex < MESSAGE_MAX ? MORE : BAD_PART;
-  if (!rxStored && isNewest(ROW_COPY, prev, step)) {
-    memory.copy(
-      ROW_COPY + ROW_KEY,
-      PAYLOAD_KEY,
-      keySizeOf(suiteOf(pub8(ch + (prev ? CH_PREV_FORM : CH_FORM)))),
-    );
-    store<u8>(ROW_COPY + ROW_FLAGS, pub8(ROW_COPY + ROW_FLAGS) | R_KEY);
-    if (pub8(CLASS) == CLASS_STORAGE && pastMark(ROW_COPY, counter)) {
-      pendingMark = 2;
-      pendingBound = upTo(counter + markBlock(ch));
-      writeMark(ch, generationOf(ch, prev), step, sender, pendingBound, MARK_PEER);
+  if (windowed) mark();
+  if (!final) return rxIndex < MESSAGE_MAX ? MORE : BAD_PART;
+  // In stored mode the row at hand is empty: no epoch is its newest.
+  if (isNewest()) {
+    memory.copy(ROW_COPY + ROW_KEY, PAYLOAD_KEY, PAIR_SIZE);
+    store<u8>(ROW_COPY + ROW_KEYED, 1);
+    if (!self.kind && isPastMark()) {
+      pendingBound = upTo(here.counter + markBlock());
+      writeMark(MARK_PEER, pendingBound);
       return STORE_MARK;
     }
   }
@@ -419,30 +327,25 @@ function accept(
   return OK;
 }
 
-function isNarrow(ch: usize, prev: i32): i32 {
-  return pub8(ch + (prev ? CH_PREV_FLAGS : CH_FLAGS)) & 4;
-}
-
 function commit(): void {
-  if (rxRow) memory.copy(rxRow, ROW_COPY, ROW_SIZE);
+  if (rxRow) closeRow(rxRow);
   addCredit(rxIndex);
   discard();
 }
 
-/** The host stored the mark at RECORD: what waited for it happens. Returns false if no mark was asked for. */
-export function markStored(): bool {
-  if (pendingMark == 1) {
-    const ch = channelIn(pendingSlot);
-    setOwn(ch, pendingWhat, pendingStep, pendingCounter, pendingBound);
-    const block = blockOf(ch, pendingWhat) * 2;
-    store<u16>(ch + CH_BLOCK + pendingWhat * 2, block < BLOCK_MAX ? block : BLOCK_MAX);
-    pendingMark = 0;
-    return true;
+/** The host stored the mark at RECORD: what waited for it happens. Returns 0 if no mark was asked for. */
+export function markStored(): i32 {
+  if (!pendingBound) return 0;
+  if (!pendingOwn) {
+    setBound(pendingBound);
+    commit();
+    return 1;
   }
-  if (pendingMark != 2) return false;
-  setBound(ROW_COPY, pendingBound);
-  commit();
-  return true;
+  setOwn(pendingOwn, pendingStep, pendingCounter, pendingBound);
+  const block = blockOf(pendingOwn) * 2;
+  store<u16>(pendingOwn + CH_BLOCK, (block < BLOCK_MAX ? block : BLOCK_MAX) - BLOCK_FIRST);
+  discard();
+  return 1;
 }
 
 // Beacon.
@@ -451,21 +354,17 @@ export function markStored(): bool {
 export function beacon(slot: i32, len: i32): i32 {
   let status = ready();
   if (status != OK) return status;
-  const ch = channelIn(slot);
-  if (!ch) return NO_CHANNEL;
-  if (countBeacon(slot)) return BUSY;
-  status = checkBeacon(ch, len);
-  if (status != OK) {
-    countRefusal(status);
-    return status;
+  if (!turnTo(slot)) return NO_CHANNEL;
+  if (countBeacon()) return BUSY;
+  status = checkBeacon(len);
+  if (status == OK) {
+    status = checkChain();
+    if (status == OK) {
+      advance(beaconStep(), BEACON_V);
+      return movedState();
+    }
+    pauseBeacons();
   }
-  status = checkChain(ch);
-  if (status != OK) {
-    pauseBeacons(slot);
-    return status;
-  }
-  memory.copy(ch + CH_V, BEACON_V, KEY_SIZE);
-  advance(slot, beaconStep());
-  setDirty();
-  return pub8(CLASS) == CLASS_STORAGE ? STORE_BLOB : OK;
+  countRefusal(status);
+  return status;
 }

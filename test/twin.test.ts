@@ -16,7 +16,7 @@ import { StoredValues } from "./twin/window.ts";
 import { Cyclist } from "./twin/xoodyak.ts";
 
 const RESULTS = "6207a18759f9d1998e3c56b15f0707414378955e5e82e838d20433b034ff2919";
-const RECORDS = "3bd30a941442eebab35d9f7da5d9197ebbb936fe551ca238359fe86de0b1795b";
+const RECORDS = "c5a07992352c9b1e9b148d100990a6e260a9512ec5f03d6349f65d85387e071b";
 
 const upper = (bytes: Uint8Array) => hex(bytes).toUpperCase();
 

@@ -333,9 +333,9 @@ export class Device {
     const at = this.#calls.channelPtr(slot);
     const generation = this.#view.getUint32(at + 8, true);
     const high = (payload[1] ?? 0) >> 4;
-    const kept = this.#memory[at + 72] !== 0;
+    const kept = this.#memory[at + 74] !== 0;
     const previous = kept && high !== (generation & 15) && high === ((generation - 1) & 15);
-    return (this.#memory[at + (previous ? 74 : 21)] as number) << 3;
+    return (this.#memory[at + (previous ? 73 : 21)] as number) << 3;
   }
 
   #info(at: number): ChannelInfo {
@@ -362,7 +362,7 @@ export class Device {
       markBlock: ([1, 16, 64] as const)[(flags >> 3) & 3] ?? 1,
       sender: view.getUint16(at + 24, true),
       will: view.getUint16(at + 26, true),
-      previous: view.getUint8(at + 72) !== 0,
+      previous: view.getUint8(at + 74) !== 0,
     };
   }
 

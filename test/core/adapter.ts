@@ -17,6 +17,8 @@ import { joinPart, type PartJoin } from "../twin/window.ts";
 
 const STATE_SIZE = 160;
 const SEQUENCE_AT = 144;
+const DIRTY_AT = 158;
+const ROW_SIZE = 68;
 const OUT_SIZE = 20;
 const MARK_SIZE = 48;
 const BLOB_HEADER = 16;
@@ -30,7 +32,7 @@ export function tablesOf(build: Build): { channels: number; channelSize: number;
   const host = build === "host";
   const leaves = host ? 15 : 4;
   const channels = host ? 1024 : 4;
-  return { channels, channelSize: 224 + 16 * leaves + 56, rows: channels + (host ? 65536 : 8) };
+  return { channels, channelSize: 224 + 16 * leaves + 60, rows: channels + (host ? 65536 : 8) };
 }
 
 /** The build that a device with such options runs. */
@@ -77,7 +79,7 @@ export class CoreModel implements DeviceModel {
   private pending(): Outcome | null {
     const barred = this.barred();
     if (barred !== null) return barred;
-    return this.memory[this.call("statePtr") + 31] === 1 ? { status: STATUS.PENDING } : null;
+    return this.memory[this.call("statePtr") + DIRTY_AT] === 1 ? { status: STATUS.PENDING } : null;
   }
 
   private slotOf(id: string): number {
@@ -222,8 +224,8 @@ export class CoreModel implements DeviceModel {
     const high = (payload[1] ?? 0) >> 4;
     const generation = this.view.getUint32(at + 8, true);
     const previous =
-      this.memory[at + 72] !== 0 && high !== (generation & 15) && high === ((generation - 1) & 15);
-    const size = (this.memory[at + (previous ? 74 : 21)] ?? 0) << 3;
+      this.memory[at + 74] !== 0 && high !== (generation & 15) && high === ((generation - 1) & 15);
+    const size = (this.memory[at + (previous ? 73 : 21)] ?? 0) << 3;
     const narrow = ((this.memory[at + (previous ? 75 : 23)] ?? 0) & 4) !== 0;
     const count = payload.length / size;
     if (slot < 0) return this.pass(STATUS.NO_CHANNEL);
@@ -400,7 +402,7 @@ export class CoreModel implements DeviceModel {
   snapshot(): string {
     const { channels, channelSize, rows } = tablesOf(this.build);
     const at = this.call("statePtr");
-    const size = STATE_SIZE + channels * channelSize + rows * 64;
+    const size = STATE_SIZE + channels * channelSize + rows * ROW_SIZE;
     return Buffer.from(this.memory.subarray(at, at + size)).toString("base64");
   }
 }
