@@ -47,8 +47,10 @@ export function overlap(a: string, b: string): boolean {
   for (let i = 0; ; i++) {
     const l = left[i];
     const r = right[i];
-    // # also matches the level above it, so a filter that ends here matches too.
-    if (l === "#" || r === "#") return true;
+    // # also matches the level above it, so a filter that ends here matches too, unless by an empty topic.
+    if (l === "#" || r === "#") {
+      return (l !== undefined && r !== undefined) || i > 1 || (left[0] !== "" && right[0] !== "");
+    }
     if (l === undefined || r === undefined) return l === r;
     if (l !== r && l !== "+" && r !== "+") return false;
   }

@@ -525,7 +525,7 @@ export class KeyServer {
   #stateOf(device: DeviceRow): DeviceStatus["state"] {
     if (device.class === null) return "new";
     if (device.doubt !== 0) return "diverged";
-    const waits = device.ask || this.#records.outstanding(device.id) !== undefined;
+    const waits = device.ask || device.moved || this.#records.outstanding(device.id) !== undefined;
     if (device.synced && !waits && this.#talk.isComplete(device)) return "in sync";
     const age = this.#world.now() - (device.lastSeen ?? 0);
     return age > this.#tuning.silent ? "silent" : "behind";

@@ -186,7 +186,7 @@ export class Talk {
     device.synced = digestOf(this.#kit, this.#realm, held) === ack.digest;
     if (device.synced) {
       device.doubt = DOUBT.none;
-      if (!device.ask) out.tell("insync", { device: device.name });
+      if (!device.ask && !device.moved) out.tell("insync", { device: device.name });
       return;
     }
     if (device.doubt === DOUBT.given) return;
@@ -259,7 +259,7 @@ export class Talk {
       this.#records.saveControlKeys(device.id, heard.version, { key: keys.next.key, next: null });
     }
     device.version = heard.version;
-    device.ask = device.moved = true;
+    device.moved = true;
     out.erased = true;
     out.tell("settled", { device: device.name, detail: `control key ${heard.version}` });
     this.#records.saveDevice(device);
@@ -274,15 +274,13 @@ export class Talk {
 
   /** Gives the open differences, as far as they fit, a revision number and stores them. */
   #nextRevision(device: DeviceRow): RevisionRow | undefined {
-    this.#replaceWhatMust(device);
-    const jobs = differences(this.#records, this.#desired, device, { steps: device.ask });
-    if (jobs.length === 0 && !device.ask) return undefined;
-    const commands = device.moved ? [] : this.#fill(device, jobs);
-    if (commands.length === 0 && !device.ask) return undefined;
+    const commands = device.moved ? [] : this.#lacking(device);
+    if (commands.length === 0 && !device.ask && !device.moved) return undefined;
     commands.push({ kind: "query", nonce: toHex(this.#world.random(8)) });
     if (device.class === 0 && carriesKeys(commands)) commands.push(this.#ratchet(device));
     const revision = this.#takeRevision(device);
-    device.ask = device.moved = device.synced = false;
+    device.ask &&= device.moved;
+    device.moved = device.synced = false;
     this.#records.saveDevice(device);
     const row = {
       device: device.id,
@@ -305,7 +303,10 @@ export class Talk {
     }
   }
 
-  #fill(device: DeviceRow, jobs: Job[]): Command[] {
+  /** Commands for what differs, as far as they fit one revision with its query and ratchet. */
+  #lacking(device: DeviceRow): Command[] {
+    this.#replaceWhatMust(device);
+    const jobs = differences(this.#records, this.#desired, device, { steps: device.ask });
     const room = COMMANDS_MAX - (device.class === 0 ? 2 : 1);
     const commands: Command[] = device.doubt === DOUBT.reset ? [{ kind: "reset" }] : [];
     for (const job of jobs) {
