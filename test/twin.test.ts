@@ -16,7 +16,7 @@ import { StoredValues } from "./twin/window.ts";
 import { Cyclist } from "./twin/xoodyak.ts";
 
 const RESULTS = "6207a18759f9d1998e3c56b15f0707414378955e5e82e838d20433b034ff2919";
-const RECORDS = "c5a07992352c9b1e9b148d100990a6e260a9512ec5f03d6349f65d85387e071b";
+const RECORDS = "3b57f6e8a80646e18303c2b5aaeb5a380a60ff5f395a41332b5b7f7b03a74e5e";
 
 const upper = (bytes: Uint8Array) => hex(bytes).toUpperCase();
 

@@ -573,7 +573,7 @@ export class Device implements DeviceModel {
     }
     const same = (other: Epoch) => compareEpoch(other, epoch) === 0;
     const cached =
-      (row?.cached === true && same(row.windows.n1)) ||
+      (!stored && row?.cached === true && same(row.windows.n1)) ||
       (first !== undefined && first.sender === sender && same(first.epoch));
     if (!cached && !this.payCredit()) return refused(STATUS.BUSY);
     const scope = this.scope(channel, shape);

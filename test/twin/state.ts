@@ -119,10 +119,10 @@ export function keptStep(previous: Previous, hint: number): number | null {
   return null;
 }
 
-/** W-7: whether a frame of this epoch could still pass. */
+/** W-7: whether a frame of this epoch could still find its key. */
 export function readable(channel: Channel, epoch: Epoch): boolean {
   if (epoch.generation === channel.generation) {
-    return epoch.step >= Math.max(baseStep(channel), channel.open);
+    return epoch.step >= baseStep(channel);
   }
   const { previous } = channel;
   if (previous === null || epoch.generation !== previous.generation) return false;
