@@ -52,8 +52,9 @@ function suite(name: string, start: () => Promise<Broker>): void {
     const text = "0123456789".repeat(60);
     await writer.mqtt.publishAsync("plant/7/temp", text, { qos: 1 });
     await arrives(reader, `plant/7/temp=${text}`);
-    await until("the spy", () => captured("plant/7/temp")?.length >= 6 * 128);
-    assert.equal(captured("plant/7/temp").length, 6 * 128);
+    const sizes = (): number[] =>
+      spy.seen.filter(({ topic }) => topic === "plant/7/temp").map(({ payload }) => payload.length);
+    await until("the spy", () => sizes().includes(6 * 128));
   });
 
   test(`${name}: a narrow message is one payload a frame, and one text [F-6]`, async () => {
