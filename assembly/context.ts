@@ -1,10 +1,10 @@
 /*
  * What is at hand, and contexts: what every derived value is bound to. SPEC section 3, S-7 and S-9.
  */
-import { pub8, pub32 } from "./bytes";
+import { pub8, pub32, wipe } from "./bytes";
 import { suiteOf } from "./form";
 import { derive } from "./kdf";
-import { CH_GENERATION, CONTEXT, REALM } from "./layout";
+import { CH_GENERATION, CONTEXT, PAIR_SIZE, REALM, ROW_COPY, ROW_SIZE } from "./layout";
 
 /**
  * What is at hand: the scope of derived values and the position of a frame (SPEC S-7, F-1). Every call of the
@@ -29,10 +29,24 @@ export namespace here {
   export let counter: i32 = 0;
 }
 
+/** What is in progress from one call to the next: a message, a payload, a control payload or a mark. */
+export namespace progress {
+  /** What the next call must come with, as its room packs it; 0: nothing is in progress. */
+  export let next: i32 = 0;
+  /** Bound of the mark that is being stored; 0: none. */
+  export let bound: i32 = 0;
+}
+
 const BASE_SIZE: i32 = 22;
 
 /** Where the label's own fields are written before deriveHere(). */
 export const EXTRA: usize = CONTEXT + BASE_SIZE;
+
+/** Drops whatever is in progress, and its keys. */
+export function discard(): void {
+  progress.next = progress.bound = 0;
+  wipe(ROW_COPY, ROW_SIZE + PAIR_SIZE);
+}
 
 /** Turns to the channel or device at ch, in its held generation. */
 export function turnToId(ch: usize): void {

@@ -1,9 +1,9 @@
 /*
  * The control channel: commands from the key server, acks and hellos. SPEC section 10.
  */
-import { copy16, equalPublic, pub8, pub16, pub32, wipe } from "./bytes";
+import { copy16, equalPublic, pub16, pub32, pub8, wipe } from "./bytes";
 import { baseHere, checkParameters, findChannel, turnTo } from "./channel";
-import { deriveHere, EXTRA, here } from "./context";
+import { deriveHere, discard, EXTRA, here, progress } from "./context";
 import { countPayload, countRefusal, forgetFailures } from "./credit";
 import { advance, dropChannel, replaceGeneration } from "./epoch";
 import { openFrame, PART_LAST, sealFrame, setNonce } from "./frame";
@@ -51,7 +51,6 @@ import {
   SESSION_KEY,
   STATUSES,
   SUITES,
-  TOPIC_MAX,
   VERSION,
 } from "./layout";
 import { movedState, ready, setOwn } from "./state";
@@ -110,8 +109,6 @@ const HELLO_SIZE: i32 = 52;
 const PASS_SHIFT: i32 = 16;
 const NEXT: i32 = 256;
 
-/** Place that the next frame must have; 0: no payload is in progress. */
-let payloadNext: i32 = 0;
 /** Epoch hint of all frames of the payload. */
 let payloadHint: i32 = 0;
 /** 1 under K(v+1), else 0. */
@@ -124,32 +121,20 @@ let payloadCode: i32 = 0;
 /** Not 0: the payload changed something that is stored. */
 let changed: i32 = 0;
 
-/** Forgets a payload in progress. */
-export function discardControl(): void {
-  payloadNext = 0;
-  wipe(PAYLOAD_KEY, PAIR_SIZE);
-}
-
 /** See index.ts. */
 export function control(frameLen: i32, topicLen: i32, index: i32, count: i32, pass: i32): i32 {
-  let status = ready();
+  let status = ready(frameLen, topicLen);
   if (status != OK) return status;
-  if (
-    i32(<u32>frameLen > <u32>FRAME_MAX) |
-    i32(<u32>topicLen > <u32>TOPIC_MAX) |
-    i32(<u32>count - 1 >= <u32>CONTROL_FRAMES) |
-    i32(<u32>index >= <u32>count)
-  )
-    return BAD_ARGUMENT;
+  if (i32(<u32>count - 1 >= <u32>CONTROL_FRAMES) | i32(<u32>index >= <u32>count)) return BAD_ARGUMENT;
   const place = (pass << PASS_SHIFT) | (index * NEXT) | count;
   const isFirst = place == ((VERIFY << PASS_SHIFT) | count);
   if (isFirst) countPayload();
-  else if (payloadNext != place) return BAD_ORDER;
+  else if (progress.next != place) return BAD_ORDER;
   const isLast = i32(index == count - 1);
   status = openCommand(frameLen, topicLen, index, isFirst, isLast, place >> PASS_SHIFT == APPLY);
   if (status == OK && isLast && place >> PASS_SHIFT == VERIFY) status = checkPayload(count);
   if (status == OK) return next(place, count, isLast);
-  discardControl();
+  discard();
   wipe(FRAME, frameLen);
   countRefusal(status);
   return status;
@@ -215,16 +200,16 @@ function setPayloadKey(): void {
 
 /** After a good frame: the next frame, the second pass, or the end. */
 function next(place: i32, count: i32, isLast: i32): i32 {
-  payloadNext = place + NEXT;
+  progress.next = place + NEXT;
   if (!isLast) return MORE;
   if (place >> PASS_SHIFT == VERIFY) {
-    payloadNext = (APPLY << PASS_SHIFT) | count;
+    progress.next = (APPLY << PASS_SHIFT) | count;
     changed = 0;
     if (payloadAhead && isFresh()) settle();
     wipe(STATUSES, CONTROL_FRAMES);
     return MORE;
   }
-  discardControl();
+  discard();
   return isFresh() ? finish(count) : OK;
 }
 
@@ -282,9 +267,9 @@ function execute(len: i32): i32 {
 function setChannel(): i32 {
   const status = checkParameters(BODY);
   if (status != OK) return status;
-  let slot = findChannel(BODY);
-  if (slot < 0) {
-    while (turnTo(++slot)) {}
+  if (!findChannel(BODY)) {
+    let slot = 0;
+    while (turnTo(slot)) ++slot;
     if (slot == CHANNELS) return CHANNEL_FULL;
   }
   // In an empty slot 0 is held.
@@ -332,7 +317,7 @@ function raise(field: i32): i32 {
 
 /** Turns to the channel and generation that a body begins with. OK, NO_CHANNEL or UNKNOWN_EPOCH. */
 function turnToBody(): i32 {
-  if (findChannel(BODY) < 0) return NO_CHANNEL;
+  if (!findChannel(BODY)) return NO_CHANNEL;
   return pub32(BODY + CH_GENERATION) == here.generation ? OK : UNKNOWN_EPOCH;
 }
 
@@ -353,7 +338,7 @@ function addNodes(): i32 {
 }
 
 function drop(): i32 {
-  if (findChannel(BODY) < 0) return NO_CHANNEL;
+  if (!findChannel(BODY)) return NO_CHANNEL;
   dropChannel();
   changed = 1;
   return OK;
@@ -437,10 +422,8 @@ export function hello(topicLen: i32): i32 {
 
 /** Writes what ack and hello have in common: revision, a nonce, digest and blob sequence. */
 function begin(topicLen: i32, noncePtr: usize): i32 {
-  const status = ready();
+  const status = ready(0, topicLen);
   if (status != OK) return status;
-  if (<u32>topicLen > <u32>TOPIC_MAX) return BAD_ARGUMENT;
-  discardControl();
   store<u64>(CHUNK, load<u64>(REVISION));
   store<u64>(CHUNK, load<u64>(noncePtr), 8);
   writeDigest();

@@ -2,7 +2,7 @@
  * What moves when a step or a generation moves: nodes, kept leaves, rows, own key.
  * SPEC K-5, W-7, C-11, C-14.
  */
-import { copy16, pub8, pub16, wipe } from "./bytes";
+import { copy16, pub16, pub8, wipe } from "./bytes";
 import { aheadOf, baseHere, lateOf } from "./channel";
 import { here } from "./context";
 import { resumeBeacons } from "./credit";

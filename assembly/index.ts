@@ -9,7 +9,7 @@
  */
 import { closeRow, findChannel, openRow, turnTo } from "./channel";
 import { pub8, wipe } from "./bytes";
-import { deriveHere, here } from "./context";
+import { deriveHere, discard as drop, here } from "./context";
 import * as controls from "./control";
 import * as credits from "./credit";
 import { A1_STOR } from "./kdf";
@@ -92,7 +92,7 @@ export function channelPtr(slot: i32): i32 {
  */
 export function init(kind: i32, stored: i32): i32 {
   if (<u32>kind > <u32>CLASS_NEITHER || <u32>stored > 1) return BAD_ARGUMENT;
-  discard();
+  drop();
   states.blank();
   self.kind = kind;
   memory.copy(REALM, FRAME, 16);
@@ -163,8 +163,7 @@ export function stored(): i32 {
 
 /** Drops a message, payload or mark in progress: what was opened provisionally must not be used. @returns OK */
 export function discard(): i32 {
-  sessions.discard();
-  controls.discardControl();
+  drop();
   return OK;
 }
 
@@ -186,7 +185,6 @@ export function discard(): i32 {
  * SPEC section 7.
  */
 export function protect(slot: i32, what: i32, index: i32, count: i32, chunkLen: i32, topicLen: i32): i32 {
-  if (!index) controls.discardControl();
   return sessions.protect(slot, what, index, count, chunkLen, topicLen);
 }
 
@@ -205,7 +203,6 @@ export function protect(slot: i32, what: i32, index: i32, count: i32, chunkLen: 
  * SPEC sections 8 and 9.
  */
 export function unprotect(slot: i32, frameLen: i32, topicLen: i32, flags: i32): i32 {
-  if (flags & sessions.FIRST) controls.discardControl();
   return sessions.unprotect(slot, frameLen, topicLen, flags);
 }
 
@@ -216,7 +213,7 @@ export function unprotect(slot: i32, frameLen: i32, topicLen: i32, flags: i32): 
  *   FAR_BEACON, BUSY. SPEC section 5.
  */
 export function beacon(slot: i32, len: i32): i32 {
-  discard();
+  drop();
   return sessions.beacon(slot, len);
 }
 
@@ -229,13 +226,13 @@ export function beacon(slot: i32, len: i32): i32 {
  *   Else refused. SPEC section 10.
  */
 export function control(frameLen: i32, topicLen: i32, index: i32, count: i32, pass: i32): i32 {
-  if (!index && pass == controls.VERIFY) discard();
+  if (!index && pass == controls.VERIFY) drop();
   return controls.control(frameLen, topicLen, index, count, pass);
 }
 
 /** Writes the ack of the held revision at FRAME, 128 bytes, for the up topic at TOPIC. OK, NO_SESSION, PENDING. */
 export function ack(topicLen: i32): i32 {
-  discard();
+  drop();
   return controls.ack(topicLen);
 }
 
@@ -245,7 +242,7 @@ export function ack(topicLen: i32): i32 {
  * FRAME + 51 holds, in place, the id of the channel whose counters are wanted, or zeros.
  */
 export function hello(topicLen: i32): i32 {
-  discard();
+  drop();
   store<u8>(ASK, 0);
   return controls.hello(topicLen);
 }
@@ -263,7 +260,7 @@ export function tick(): i32 {
 
 /** Slot of the channel whose 8-byte id is at FRAME, or -1. */
 export function channelSlot(): i32 {
-  return findChannel(FRAME);
+  return findChannel(FRAME) ? here.slot : -1;
 }
 
 /** Keeps a row for a sender, whatever else fills the table. OK, NO_CHANNEL, NO_ROOM. SPEC W-7. */

@@ -69,6 +69,9 @@ export const ROW_FREE: i32 = 0;
 export const ROW_FREED: i32 = 1;
 export const ROW_USED: i32 = 2;
 
+/** The frame, chunk or record at hand, shared with the host. Header and command lie where addresses are shortest. */
+export const FRAME: usize = memory.data(FRAME_MAX, 8);
+
 // Scratch: zero between calls, except what a payload in progress needs.
 export const NONCE: usize = memory.data(16, 8);
 /** The row at hand. */
@@ -95,21 +98,22 @@ export const LEAF_CACHE: usize = memory.data(KEY_SIZE, 4);
 /** For each channel the payload count from which a beacon is tried again (SPEC B-4). */
 export const BEACON_AT: usize = memory.data(CHANNELS * 4, 4);
 
-// The device. From REALM on it lies as in chunk 0 of a blob (SPEC T-3).
+// The device. From REVISION on it lies as in chunk 0 of a blob (SPEC T-3).
 export const STATE_SIZE: i32 = 160;
 export const STATE: usize = memory.data(STATE_SIZE, 8);
 export const REALM: usize = STATE;
 export const DEVICE: usize = STATE + 8;
 export const REVISION: usize = STATE + 16;
 export const VERSION: usize = STATE + 24;
-/** One byte, then three of zero. */
 export const ACK_COUNT: usize = STATE + 28;
+/** 1: K(v+1) is held. Two bytes of zero follow. */
+export const HAS_NEXT: usize = STATE + 29;
 export const CONTROL_KEY: usize = STATE + 32;
 export const NEXT_KEY: usize = STATE + 48;
 export const ACK_STATUSES: usize = STATE + 64;
 export const ECHO: usize = STATE + 80;
 /** Bytes of the device in chunk 0. */
-export const DEVICE_STORED: i32 = 88;
+export const DEVICE_STORED: i32 = 72;
 export const BOOT_NONCE: usize = STATE + 88;
 export const SESSION_KEY: usize = STATE + 96;
 export const STORAGE_KEY: usize = STATE + 112;
@@ -117,8 +121,6 @@ export const SEQUENCE: usize = STATE + 144;
 export const MARK_NUMBER: usize = STATE + 148;
 /** 1 after a lost write was found at load: the next sequence is skipped. */
 export const TORN: usize = STATE + 152;
-/** 1: K(v+1) is held. */
-export const HAS_NEXT: usize = STATE + 156;
 /** 1: a session was granted. */
 export const HAS_SESSION: usize = STATE + 157;
 /** 1: a blob is to be stored before anything else. */
@@ -178,8 +180,7 @@ export const ROW_END: usize = ROW_TABLE + ROWS * ROW_SIZE;
 /** A node area as it was, while nodes are placed. */
 export const NODE_WORK: usize = memory.data(NODES_SIZE, 4);
 
-// Buffers shared with the host.
-export const FRAME: usize = memory.data(FRAME_MAX, 16);
+/** The topic: for the host. */
 export const TOPIC: usize = memory.data(TOPIC_MAX, 16);
 
 if (CHANNEL_STORED + 16 > FRAME_MAX) ERROR("layout: a channel chunk must fit the frame buffer");

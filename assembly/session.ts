@@ -2,9 +2,9 @@
  * Protect and unprotect: the order of things for channels. SPEC sections 5, 7, 8.
  */
 import { BEACON_V, beaconStep, checkBeacon, checkChain } from "./beacon";
-import { pub8, pub16, pub32, wipe } from "./bytes";
+import { pub16, pub32, pub8, wipe } from "./bytes";
 import { aheadOf, baseHere, closeRow, markBlock, openRow, turnTo } from "./channel";
-import { here, setShape } from "./context";
+import { discard, here, progress, setShape } from "./context";
 import { addCredit, countBeacon, countPayload, countRefusal, pauseBeacons, takeCredit } from "./credit";
 import { advance } from "./epoch";
 import { chunkMax } from "./form";
@@ -34,7 +34,6 @@ import {
   FLAG_STORED,
   FLAG_TOPIC_MODE,
   FRAME,
-  FRAME_MAX,
   HEADER_SIZE,
   HELD_EPOCH,
   KEY_SIZE,
@@ -47,9 +46,7 @@ import {
   ROW_COPY,
   ROW_KEY,
   ROW_KEYED,
-  ROW_SIZE,
   self,
-  TOPIC_MAX,
 } from "./layout";
 import { MARK_PEER, movedState, ready, setOwn, upTo, writeMark } from "./state";
 import {
@@ -87,14 +84,10 @@ const BLOCK_FIRST: i32 = 16;
 const BLOCK_MAX: i32 = 1024;
 /** From the place of one frame in its message to that of the next: count has 7 bits. */
 const NEXT: i32 = 128;
-/** No place is 0. */
-const NOWHERE: i32 = 0;
+// What is in progress.
+const SEALING: i32 = 1 << 28;
+const OPENING: i32 = 1 << 29;
 
-/** Slot, number, index and count that the next frame of the message in progress must come with. */
-let txNext: i32 = 0;
-
-/** Slot and mode that the next frame of the payload in progress must come with. */
-let rxPlace: i32 = 0;
 /** First four header bytes and next counter of the payload in progress. */
 let rxHead: i32 = 0;
 let rxCounter: i32 = 0;
@@ -102,33 +95,19 @@ let rxIndex: i32 = 0;
 /** Where its row belongs in the table; 0 in stored mode. */
 let rxRow: usize = 0;
 
-// The mark being stored: bound 0 is none; without own it is that of the row at hand.
-let pendingBound: i32 = 0;
+// The mark being stored: without own it is that of the row at hand.
 let pendingOwn: usize = 0;
 let pendingStep: i32 = 0;
 let pendingCounter: i32 = 0;
-
-/** Drops whatever message, payload or mark is in progress, and its keys. */
-export function discard(): void {
-  txNext = rxPlace = NOWHERE;
-  rxRow = pendingOwn = 0;
-  pendingBound = 0;
-  wipe(ROW_COPY, ROW_SIZE + PAIR_SIZE);
-}
 
 // Sealing.
 
 /** See index.ts. */
 export function protect(slot: i32, what: i32, index: i32, count: i32, chunkLen: i32, topicLen: i32): i32 {
-  let status = ready();
+  let status = ready(0, topicLen);
   if (status != OK) return status;
   if (!turnTo(slot)) return NO_CHANNEL;
-  if (
-    i32(<u32>count - 1 >= <u32>MESSAGE_MAX) |
-    i32(<u32>index >= <u32>count) |
-    i32(<u32>topicLen > <u32>TOPIC_MAX) |
-    i32(<u32>what > 1)
-  )
+  if (i32(<u32>count - 1 >= <u32>MESSAGE_MAX) | i32(<u32>index >= <u32>count) | i32(<u32>what > 1))
     return BAD_ARGUMENT;
   here.sender = pub16(here.ch + CH_SENDER + what * 2);
   if (!here.sender) return BAD_ARGUMENT;
@@ -136,13 +115,13 @@ export function protect(slot: i32, what: i32, index: i32, count: i32, chunkLen: 
   const isLast = i32(index == count - 1);
   if (i32(<u32>chunkLen > <u32>max) | (i32(chunkLen != max) & ~isLast)) return BAD_LENGTH;
   const own = here.ch + what * OWN_SIZE;
-  const place = (((slot << 1) | what) << 13) | (index << 7) | count;
+  const place = SEALING | (((slot << 1) | what) << 13) | (index << 7) | count;
   if (!index) {
     discard();
     status = takeCounters(own, what, count);
     if (status != OK) return status;
-  } else if (txNext != place) return BAD_ORDER;
-  txNext = place + NEXT;
+  } else if (progress.next != place) return BAD_ORDER;
+  progress.next = place + NEXT;
   sealNext(own, index | (isLast << 7), chunkLen, topicLen);
   return OK;
 }
@@ -176,8 +155,8 @@ function reserve(own: usize, what: i32, count: i32): i32 {
   pendingOwn = own;
   pendingStep = here.step;
   pendingCounter = here.counter;
-  pendingBound = upTo(here.counter + (count > block ? count : block));
-  writeMark(what, pendingBound);
+  progress.bound = upTo(here.counter + (count > block ? count : block));
+  writeMark(what, progress.bound);
   return STORE_MARK;
 }
 
@@ -207,15 +186,15 @@ function useOwnKey(): void {
 
 /** See index.ts. */
 export function unprotect(slot: i32, frameLen: i32, topicLen: i32, flags: i32): i32 {
-  let status = ready();
+  let status = ready(frameLen, topicLen);
   if (status != OK) return status;
-  if (i32(<u32>frameLen > <u32>FRAME_MAX) | i32(<u32>topicLen > <u32>TOPIC_MAX)) return BAD_ARGUMENT;
-  const place = (slot << 3) | (flags & STORED) | FIRST;
+  const place = OPENING | (slot << 3) | (flags & STORED);
   if (flags & FIRST) {
     discard();
     countPayload();
-    rxPlace = place;
-  } else if (rxPlace != place) return BAD_ORDER;
+    progress.next = place;
+    rxRow = 0;
+  } else if (progress.next != place) return BAD_ORDER;
   status = openNext(slot, frameLen, topicLen, flags);
   if (status <= STORE_MARK) return status;
   discard();
@@ -318,8 +297,9 @@ function accept(topicLen: i32, windowed: bool, final: i32): i32 {
     memory.copy(ROW_COPY + ROW_KEY, PAYLOAD_KEY, PAIR_SIZE);
     store<u8>(ROW_COPY + ROW_KEYED, 1);
     if (!self.kind && isPastMark()) {
-      pendingBound = upTo(here.counter + markBlock());
-      writeMark(MARK_PEER, pendingBound);
+      pendingOwn = 0;
+      progress.bound = upTo(here.counter + markBlock());
+      writeMark(MARK_PEER, progress.bound);
       return STORE_MARK;
     }
   }
@@ -335,13 +315,13 @@ function commit(): void {
 
 /** The host stored the mark at RECORD: what waited for it happens. Returns 0 if no mark was asked for. */
 export function markStored(): i32 {
-  if (!pendingBound) return 0;
+  if (!progress.bound) return 0;
   if (!pendingOwn) {
-    setBound(pendingBound);
+    setBound(progress.bound);
     commit();
     return 1;
   }
-  setOwn(pendingOwn, pendingStep, pendingCounter, pendingBound);
+  setOwn(pendingOwn, pendingStep, pendingCounter, progress.bound);
   const block = blockOf(pendingOwn) * 2;
   store<u16>(pendingOwn + CH_BLOCK, (block < BLOCK_MAX ? block : BLOCK_MAX) - BLOCK_FIRST);
   discard();
@@ -352,7 +332,7 @@ export function markStored(): i32 {
 
 /** See index.ts. */
 export function beacon(slot: i32, len: i32): i32 {
-  let status = ready();
+  let status = ready(0, 0);
   if (status != OK) return status;
   if (!turnTo(slot)) return NO_CHANNEL;
   if (countBeacon()) return BUSY;

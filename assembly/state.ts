@@ -5,7 +5,7 @@
  * says so by stored().
  */
 import { open, seal } from "./aead";
-import { copy16, equalPublic, pub8, pub16, pub32, wipe } from "./bytes";
+import { copy16, pub16, pub32, pub8, wipe } from "./bytes";
 import { aheadOf, closeRow, findChannel, markBlock, openRow, turnTo } from "./channel";
 import { here } from "./context";
 import { resetCredit } from "./credit";
@@ -26,7 +26,6 @@ import {
   DIRTY,
   FRAME,
   FRAME_MAX,
-  HAS_NEXT,
   HELD_EPOCH,
   LAYOUT,
   MARK_NUMBER,
@@ -35,9 +34,9 @@ import {
   OWN_SIZE,
   PREV_EPOCH,
   REALM,
+  REVISION,
   RECORD,
   RECORD_AD,
-  ROWS,
   ROW_BOUND,
   ROW_COPY,
   ROW_END,
@@ -52,17 +51,18 @@ import {
   STATE,
   STEPS,
   STORAGE_KEY,
+  TOPIC_MAX,
   TORN,
 } from "./layout";
-import { BAD_RECORD, MORE, NO_IDENTITY, NO_ROOM, OK, PENDING, STORE_BLOB } from "./status";
+import { BAD_ARGUMENT, BAD_RECORD, MORE, NO_IDENTITY, NO_ROOM, OK, PENDING, STORE_BLOB } from "./status";
 import { raise, restore } from "./window";
 
 export const MARK_PEER: i32 = 2;
 
 const TAG_SIZE: i32 = 16;
-const HEAD_SIZE: i32 = 8 + DEVICE_STORED;
-const ROWS_IN_CHUNK: i32 = 16;
+const ROWS_IN_CHUNK: i32 = 8;
 const MARK_TEXT: i32 = 24;
+const ROWS_SIZE: i32 = ROWS_IN_CHUNK * MARK_TEXT;
 const MARK_CIPHER: usize = RECORD + 8;
 const LOST_BLOCK: i32 = 1024;
 const MAGIC: u32 = 0x42504d41;
@@ -75,14 +75,15 @@ const TEXT: usize = FRAME + TAG_SIZE;
 let chunkIndex: i32 = 0;
 let chunkCount: i32 = 0;
 let channelCount: i32 = 0;
-let rowCount: i32 = 0;
 /** Slot after the channel, and address after the row, that was saved last. */
 let nextSlot: i32 = 0;
 let nextRow: usize = 0;
 
-/** OK, or why nothing may be protected, opened or answered now. */
-export function ready(): i32 {
-  return self.kind == NO_CLASS ? NO_IDENTITY : pub8(DIRTY) ? PENDING : OK;
+/** OK, or why nothing may be protected, opened or answered now; BAD_ARGUMENT for lengths beyond the buffers. */
+export function ready(frameLen: i32, topicLen: i32): i32 {
+  if (self.kind == NO_CLASS) return NO_IDENTITY;
+  if (pub8(DIRTY)) return PENDING;
+  return i32(<u32>frameLen > <u32>FRAME_MAX) | i32(<u32>topicLen > <u32>TOPIC_MAX) ? BAD_ARGUMENT : OK;
 }
 
 /** Notes that keys, epochs or the revision changed. STORE_BLOB; OK on a device that has nothing to store. */
@@ -118,17 +119,10 @@ function openRecord(textPtr: usize, textLen: i32, tagPtr: usize): i32 {
   return open(0, STORAGE_KEY, NONCE, RECORD_AD, 32, textPtr, textLen, tagPtr, TAG_SIZE);
 }
 
-/** Size of the text of the present chunk; 0 after the last. */
+/** Size of the text of the present chunk; 0 after the last (SPEC T-3). */
 function chunkSize(): i32 {
   if (chunkIndex >= chunkCount) return 0;
-  if (!chunkIndex) return HEAD_SIZE;
-  if (chunkIndex <= channelCount) return CHANNEL_STORED;
-  const left = rowCount - (chunkIndex - channelCount - 1) * ROWS_IN_CHUNK;
-  return (left < ROWS_IN_CHUNK ? left : ROWS_IN_CHUNK) * MARK_TEXT;
-}
-
-function chunksOf(): i32 {
-  return 1 + channelCount + (rowCount + ROWS_IN_CHUNK - 1) / ROWS_IN_CHUNK;
+  return !chunkIndex ? DEVICE_STORED : chunkIndex <= channelCount ? CHANNEL_STORED : ROWS_SIZE;
 }
 
 /** Writes the text of a mark for the channel, step and sender at hand (SPEC T-5). */
@@ -164,15 +158,24 @@ export function saveBegin(): i32 {
   store<u32>(SEQUENCE, pub32(SEQUENCE) + 1 + pub8(TORN));
   store<u8>(TORN, 0);
   store<u32>(MARK_NUMBER, 0);
-  channelCount = rowCount = chunkIndex = nextSlot = 0;
+  channelCount = nextSlot = 0;
   for (let slot = 0; slot < CHANNELS; ++slot) channelCount += i32(turnTo(slot) != 0);
-  for (nextRow = ROW_TABLE; turnToRow();) ++rowCount;
+  let rows = ROWS_IN_CHUNK - 1;
+  for (nextRow = ROW_TABLE; turnToRow();) ++rows;
   nextRow = ROW_TABLE;
-  chunkCount = chunksOf();
+  rows = <u32>rows / ROWS_IN_CHUNK;
   store<u32>(FRAME, MAGIC);
-  store<u32>(FRAME, LAYOUT | (chunkCount << 16), 4);
-  store<u64>(FRAME, <u32>pub32(SEQUENCE), 8);
-  wipe(PREVIOUS, TAG_SIZE);
+  store<u32>(FRAME, LAYOUT | (channelCount << 16), 4);
+  store<u32>(FRAME, pub32(SEQUENCE), 8);
+  store<u32>(FRAME, rows, 12);
+  return beginChunks(rows);
+}
+
+/** After the header at FRAME: chunk 0 is bound to it (SPEC T-2). Returns the number of chunks. */
+function beginChunks(rowChunks: i32): i32 {
+  copy16(PREVIOUS, FRAME);
+  chunkIndex = 0;
+  chunkCount = 1 + channelCount + rowChunks;
   return chunkCount;
 }
 
@@ -201,26 +204,20 @@ function turnToRow(): usize {
 export function saveNext(): i32 {
   const len = chunkSize();
   if (!len) return 0;
-  if (!chunkIndex) writeHead();
+  if (!chunkIndex) memory.copy(TEXT, REVISION, DEVICE_STORED);
   else if (chunkIndex <= channelCount) {
     while (!turnTo(nextSlot++)) {}
     memory.copy(TEXT, here.ch, CHANNEL_STORED);
-  } else writeRows(len);
+  } else writeRows();
   setRecordNonce(KIND_BLOB, chunkIndex++, pub32(SEQUENCE), 0);
   sealRecord(TEXT, len, FRAME);
   copy16(PREVIOUS, FRAME);
   return TAG_SIZE + len;
 }
 
-function writeHead(): void {
-  store<u32>(TEXT, LAYOUT | (pub8(HAS_NEXT) << 8) | (channelCount << 16));
-  store<u32>(TEXT, rowCount, 4);
-  memory.copy(TEXT + 8, REALM, DEVICE_STORED);
-}
-
-function writeRows(len: i32): void {
-  for (let at = TEXT; at < TEXT + len; at += MARK_TEXT) {
-    turnToRow();
+function writeRows(): void {
+  wipe(TEXT, ROWS_SIZE);
+  for (let at = TEXT; at < TEXT + ROWS_SIZE && turnToRow(); at += MARK_TEXT) {
     writeText(at, MARK_PEER | (pub8(ROW_COPY + ROW_PINNED) << 8), pub32(ROW_COPY + ROW_BOUND));
   }
 }
@@ -233,13 +230,12 @@ function writeRows(len: i32): void {
  * @returns OK or BAD_RECORD
  */
 export function loadBegin(): i32 {
-  chunkIndex = 0;
   chunkCount = 0;
-  if (pub32(FRAME) != MAGIC || pub16(FRAME + 4) != LAYOUT || pub32(FRAME + 12)) return BAD_RECORD;
-  chunkCount = pub16(FRAME + 6);
-  if (!chunkCount) return BAD_RECORD;
+  channelCount = pub16(FRAME + 6);
+  if (i32(pub32(FRAME) != MAGIC) | i32(pub16(FRAME + 4) != LAYOUT) | i32(channelCount > CHANNELS))
+    return BAD_RECORD;
   store<u32>(SEQUENCE, pub32(FRAME + 8));
-  wipe(PREVIOUS, TAG_SIZE);
+  beginChunks(pub32(FRAME + 12));
   return OK;
 }
 
@@ -270,24 +266,13 @@ function loadChunk(len: i32): i32 {
   setRecordNonce(KIND_BLOB, chunkIndex, pub32(SEQUENCE), 0);
   if (openRecord(TEXT, len, FRAME) != OK) return BAD_RECORD;
   copy16(PREVIOUS, FRAME);
-  if (!chunkIndex) return readHead();
-  if (chunkIndex <= channelCount) {
-    readChannel();
-    return OK;
+  if (!chunkIndex) memory.copy(REVISION, TEXT, DEVICE_STORED);
+  else if (chunkIndex <= channelCount) readChannel();
+  else {
+    let status = OK;
+    for (let at = TEXT; at < TEXT + len && status == OK; at += MARK_TEXT) status = applyMark(at);
+    return status;
   }
-  let status = OK;
-  for (let at = TEXT; at < TEXT + len && status == OK; at += MARK_TEXT) status = applyMark(at);
-  return status;
-}
-
-function readHead(): i32 {
-  channelCount = pub16(TEXT + 2);
-  rowCount = pub32(TEXT + 4);
-  if (pub8(TEXT) != LAYOUT || !equalPublic(TEXT + 8, REALM, 16)) return BAD_RECORD;
-  if (channelCount > CHANNELS || <u32>rowCount > <u32>ROWS) return NO_ROOM;
-  if (chunksOf() != chunkCount) return BAD_RECORD;
-  memory.copy(REALM, TEXT + 8, DEVICE_STORED);
-  store<u8>(HAS_NEXT, pub8(TEXT + 1) & 1);
   return OK;
 }
 
@@ -318,7 +303,7 @@ export function loadMark(): i32 {
 
 /** Raises what the text of a mark names, if it is held and the mark is later. OK, BAD_RECORD or NO_ROOM. */
 function applyMark(text: usize): i32 {
-  if (findChannel(text) < 0) return OK;
+  if (!findChannel(text)) return OK;
   const what = pub8(text + 20);
   const bound = pub32(text + 12);
   const behind = here.generation - pub32(text + 8);

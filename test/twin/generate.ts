@@ -418,7 +418,7 @@ const KEEPER: storage.Keeper = {
 /** A blob taken apart: its header, and each chunk with nonce, ad and text. */
 export function takeApart(blob: Bytes, texts: readonly Bytes[], keeper: storage.Keeper): RecordVector[] {
   let offset: number = storage.HEADER_SIZE;
-  let previous = zeros(16);
+  let previous = blob.slice(0, offset);
   return texts.map((text, i) => {
     const T = blob.slice(offset, offset + 16);
     const C = blob.slice(offset + 16, offset + 16 + text.length);

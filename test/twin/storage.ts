@@ -33,10 +33,10 @@ import { restoreRow } from "./window.ts";
 
 export const MARK_SIZE = 48;
 export const HEADER_SIZE = 16;
-const CHUNK_0_SIZE = 96;
+const CHUNK_0_SIZE = 72;
 const CHANNEL_SIZE = 224;
 const ROW_SIZE = 24;
-const ROWS_IN_CHUNK = 16;
+const ROWS_IN_CHUNK = 8;
 const NODE_SLOTS = 8;
 const NODE_SIZE = 18;
 const TAG_SIZE = 16;
@@ -132,18 +132,13 @@ function packRows(state: State, channels: readonly Channel[]): Bytes[] {
   );
 }
 
-function packIdentityChunk(keeper: Keeper, state: State, channels: number, rows: number): Bytes {
+function packDeviceChunk(state: State): Bytes {
   return concat(
-    u8(keeper.layout),
-    u8(state.nextKey === null ? 0 : 1),
-    u16(channels),
-    u32(rows),
-    keeper.realm,
-    keeper.device,
     u64(state.revision),
     u32(state.version),
     u8(state.statuses.length),
-    zeros(3),
+    u8(state.nextKey === null ? 0 : 1),
+    zeros(2),
     state.key,
     state.nextKey ?? zeros(16),
     Uint8Array.from(state.statuses),
@@ -156,10 +151,12 @@ function packIdentityChunk(keeper: Keeper, state: State, channels: number, rows:
 export function blobTexts(keeper: Keeper, state: State): Bytes[] {
   const channels = state.channels.filter((channel) => channel !== null);
   const rows = packRows(state, channels);
-  const texts = [packIdentityChunk(keeper, state, channels.length, rows.length)];
+  const texts = [packDeviceChunk(state)];
   for (const channel of channels) texts.push(packChannel(channel, keeper.layout));
-  for (let i = 0; i < rows.length; i += ROWS_IN_CHUNK)
-    texts.push(concat(...rows.slice(i, i + ROWS_IN_CHUNK)));
+  for (let i = 0; i < rows.length; i += ROWS_IN_CHUNK) {
+    const chunk = rows.slice(i, i + ROWS_IN_CHUNK);
+    texts.push(concat(...chunk, zeros(ROW_SIZE * (ROWS_IN_CHUNK - chunk.length))));
+  }
   return texts;
 }
 
@@ -171,9 +168,11 @@ export function storedImage(keeper: Keeper, state: State): string {
 
 export function sealBlob(keeper: Keeper, state: State, sequence: number): Bytes {
   const texts = blobTexts(keeper, state);
-  const header = concat(MAGIC, u8(keeper.layout), zeros(1), u16(texts.length), u32(sequence), zeros(4));
+  const channels = state.channels.filter((channel) => channel !== null).length;
+  const rowChunks = texts.length - 1 - channels;
+  const header = concat(MAGIC, u8(keeper.layout), zeros(1), u16(channels), u32(sequence), u32(rowChunks));
   const chunks: Bytes[] = [];
-  let previous = zeros(TAG_SIZE);
+  let previous = header;
   texts.forEach((text, i) => {
     const nonce = recordNonce(BLOB, keeper.layout, i, sequence, 0);
     const { tag, cipher } = seal(
@@ -257,68 +256,77 @@ function parseRow(bytes: Bytes, channels: readonly Channel[]): Row | null {
   };
 }
 
+interface OpenedTexts {
+  readonly device: Bytes;
+  readonly channels: readonly Bytes[];
+  readonly rows: readonly Bytes[];
+  readonly sequence: number;
+}
+
+/** Sizes of the texts that a header announces. */
+function textSizes(channels: number, rowChunks: number, layout: 1 | 2): number[] {
+  const channelSize = CHANNEL_SIZE + 16 * keptLeaves(layout);
+  const rowsSize = ROW_SIZE * ROWS_IN_CHUNK;
+  return [CHUNK_0_SIZE, ...Array(channels).fill(channelSize), ...Array(rowChunks).fill(rowsSize)];
+}
+
 /** The texts of a blob whose every chunk verifies, with its sequence; null otherwise. */
-function openTexts(keeper: Keeper, blob: Bytes): { texts: Bytes[]; sequence: number } | null {
-  const header = blob.subarray(0, HEADER_SIZE);
+function openTexts(keeper: Keeper, blob: Bytes): OpenedTexts | null {
+  const header = blob.slice(0, HEADER_SIZE);
   const expected = concat(MAGIC, u8(keeper.layout), zeros(1));
   if (blob.length < HEADER_SIZE || !equal(header.subarray(0, 6), expected)) return null;
-  if (!isZero(header.subarray(12))) return null;
-  const count = getU16(header, 6);
+  const channels = getU16(header, 6);
   const sequence = getU32(header, 8);
+  const rowChunks = getU32(header, 12);
+  if (rowChunks > blob.length) return null;
   const texts: Bytes[] = [];
   let offset = HEADER_SIZE;
-  let previous = zeros(TAG_SIZE);
-  const sizes = [CHUNK_0_SIZE];
-  for (let i = 0; i < sizes.length; i++) {
-    const end = offset + TAG_SIZE + (sizes[i] as number);
+  let previous = header;
+  for (const size of textSizes(channels, rowChunks, keeper.layout)) {
+    const end = offset + TAG_SIZE + size;
     if (blob.length < end) return null;
     const tag = blob.slice(offset, offset + TAG_SIZE);
     const cipher = blob.subarray(offset + TAG_SIZE, end);
-    const nonce = recordNonce(BLOB, keeper.layout, i, sequence, 0);
+    const nonce = recordNonce(BLOB, keeper.layout, texts.length, sequence, 0);
     const text = open(ASCON_SIV, keeper.storageKey, nonce, recordAd(keeper, previous), cipher, tag);
     if (text === null) return null;
     texts.push(text);
     previous = tag;
     offset = end;
-    if (i > 0) continue;
-    for (let c = getU16(text, 2); c > 0; c--) sizes.push(CHANNEL_SIZE + 16 * keptLeaves(keeper.layout));
-    for (let r = getU32(text, 4); r > 0; r -= ROWS_IN_CHUNK)
-      sizes.push(ROW_SIZE * Math.min(r, ROWS_IN_CHUNK));
-    if (sizes.length !== count) return null;
   }
-  return offset === blob.length ? { texts, sequence } : null;
+  if (offset !== blob.length) return null;
+  const [device = zeros(CHUNK_0_SIZE), ...rest] = texts;
+  return { device, channels: rest.slice(0, channels), rows: rest.slice(channels), sequence };
 }
 
 /** The state that a blob holds, with `slots` channel slots; null when it does not verify. */
 export function openBlob(keeper: Keeper, blob: Bytes, slots: number): State | null {
   const opened = openTexts(keeper, blob);
   if (opened === null) return null;
-  const [first = zeros(CHUNK_0_SIZE), ...rest] = opened.texts;
-  const flags = at(first, 1);
-  const count = getU16(first, 2);
-  const statuses = at(first, 36);
-  if (at(first, 0) !== keeper.layout || flags > 1 || count > slots || statuses > 16) return null;
-  if (!equal(first.subarray(8, 24), concat(keeper.realm, keeper.device))) return null;
-  if (!isZero(first.subarray(37, 40))) return null;
-  const channels = rest.slice(0, count).map(parseChannel);
-  const held = channels.filter((channel) => channel !== null);
-  if (held.length !== count) return null;
-  const rowBytes = concat(...rest.slice(count));
+  const { device } = opened;
+  const statuses = at(device, 12);
+  const next = at(device, 13);
+  if (next > 1 || opened.channels.length > slots || statuses > 16) return null;
+  if (!isZero(device.subarray(14, 16))) return null;
+  const held = opened.channels.map(parseChannel).filter((channel) => channel !== null);
+  if (held.length !== opened.channels.length) return null;
+  const rowBytes = concat(...opened.rows);
   const rows = Array.from({ length: rowBytes.length / ROW_SIZE }, (_, i) =>
-    parseRow(rowBytes.subarray(ROW_SIZE * i, ROW_SIZE * (i + 1)), held),
+    rowBytes.subarray(ROW_SIZE * i, ROW_SIZE * (i + 1)),
   );
-  const heldRows = rows.filter((row) => row !== null);
-  if (heldRows.length !== rows.length) return null;
+  const filled = rows.filter((row) => !isZero(row));
+  const heldRows = filled.map((row) => parseRow(row, held)).filter((row) => row !== null);
+  if (heldRows.length !== filled.length) return null;
   return {
     channels: Array.from({ length: slots }, (_, i) => held[i] ?? null),
     rows: heldRows,
     joins: [],
-    version: getU32(first, 32),
-    key: first.slice(40, 56),
-    nextKey: flags === 1 ? first.slice(56, 72) : null,
-    revision: getU64(first, 24),
-    statuses: [...first.slice(72, 72 + statuses)],
-    echo: first.slice(88, 96),
+    version: getU32(device, 8),
+    key: device.slice(16, 32),
+    nextKey: next === 1 ? device.slice(32, 48) : null,
+    revision: getU64(device, 0),
+    statuses: [...device.slice(48, 48 + statuses)],
+    echo: device.slice(64, 72),
     session: null,
     sequence: opened.sequence,
     number: 0,
