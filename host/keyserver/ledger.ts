@@ -82,6 +82,47 @@ export function settle(
   }
 }
 
+/** True if a device acknowledged all it shall hold; its step may be an older one. */
+export function isComplete(records: Records, desired: Desired, device: DeviceRow): boolean {
+  const held = new Map(records.held(device.id).map((row) => [row.channel, row]));
+  const members = new Map(records.memberships(device.id).map((row) => [row.channel, row]));
+  if ([...held.keys()].some((channel) => !members.has(channel))) return false;
+  return [...members.values()].every((member) => {
+    const lack = lackOf(records, desired, device, member, held.get(member.channel), false);
+    return !lack.set && !lack.counters;
+  });
+}
+
+interface Lack {
+  set: boolean;
+  counters: boolean;
+  /** First step not covered by acknowledged nodes. */
+  first: number;
+}
+
+/** What one member lacks; nothing where its lease ended or it refused this very change. */
+function lackOf(
+  records: Records,
+  desired: Desired,
+  device: DeviceRow,
+  member: MemberRow,
+  held: HeldRow | undefined,
+  steps: boolean,
+): Lack {
+  const channel = records.channel(member.channel) as ChannelRow;
+  const setting = desired.setting(channel, member);
+  if (isExpired(channel, member) || isRefused(held, channel, setting)) {
+    return { set: false, counters: false, first: 0 };
+  }
+  const known = held !== undefined && held.generation === channel.generation && !member.replace;
+  const first = Math.max(member.from, baseOf(channel), known ? held.granted + 1 : 0);
+  const changed =
+    !known || held.flags !== setting.flags || held.open < setting.open || held.granted < setting.to;
+  const late = steps && known && held.step < channel.step;
+  const counters = device.class !== 0 && member.writes && lacksCounters(channel, held);
+  return { set: changed || late, counters, first };
+}
+
 function jobFor(
   records: Records,
   desired: Desired,
@@ -90,22 +131,17 @@ function jobFor(
   held: HeldRow | undefined,
   steps: boolean,
 ): Job | null {
+  const { set, counters, first } = lackOf(records, desired, device, member, held, steps);
+  if (!set && !counters) return null;
   const channel = records.channel(member.channel) as ChannelRow;
-  const setting = desired.setting(channel, member);
-  if (isExpired(channel, member) || isRefused(held, channel, setting)) return null;
-  const known = held !== undefined && held.generation === channel.generation && !member.replace;
-  const first = Math.max(member.from, baseOf(channel), known ? held.granted + 1 : 0);
-  const changed =
-    !known || held.flags !== setting.flags || held.open < setting.open || held.granted < setting.to;
-  const late = steps && known && held.step < channel.step;
   const commands: Command[] = [];
-  if (changed || late) {
+  if (set) {
+    const setting = desired.setting(channel, member);
     if (member.replace) commands.push({ kind: "drop", channel: channel.id });
     commands.push({ kind: "set", step: channel.step, v: desired.beacon(channel, channel.step), ...setting });
     commands.push(...nodeCommands(channel, desired.tree(channel).lease(first, member.to)));
   }
-  const counters = device.class !== 0 && member.writes && lacksCounters(channel, held);
-  return commands.length === 0 && !counters ? null : { member, channel, counters, commands };
+  return { member, channel, counters, commands };
 }
 
 /** A generation begins with a block of counters; later ones are asked for. */

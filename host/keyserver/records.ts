@@ -189,17 +189,33 @@ export class Records {
     this.#database.close();
   }
 
+  /** Runs `run`, which changes nothing, on one state of the database: other processes write meanwhile. */
+  look<T>(run: () => T): T {
+    return this.#within("BEGIN", run);
+  }
+
   /** Runs `run` in one transaction: durable when it returns, undone when it throws. */
   transact<T>(run: () => T): T {
-    this.#exec("BEGIN IMMEDIATE");
+    return this.#within("BEGIN IMMEDIATE", run);
+  }
+
+  #within<T>(begin: string, run: () => T): T {
+    this.#exec(begin);
     try {
       const result = run();
       this.#exec("COMMIT");
       return result;
     } catch (error) {
-      this.#exec("ROLLBACK");
+      this.#rollBack();
       throw error;
     }
+  }
+
+  /** SQLite may have undone a failed transaction by itself; the first error is the one to tell. */
+  #rollBack(): void {
+    try {
+      this.#exec("ROLLBACK");
+    } catch {}
   }
 
   /** Brings erasures into the file and empties the write-ahead log; false if a reader was in the way. */

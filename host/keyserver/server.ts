@@ -9,6 +9,7 @@ import { concat, fromHex, NO_REVISION, toHex, u32 } from "./bytes.ts";
 import { type ChannelParams, Desired, type GrantOptions } from "./desired.ts";
 import { ServerError } from "./errors.ts";
 import { checkPrefix } from "./filters.ts";
+import { isComplete } from "./ledger.ts";
 import { Outcome, type Publication, type ServerEvent } from "./outcome.ts";
 import { type ChannelRow, type DeviceRow, Records } from "./records.ts";
 import { Talk } from "./talk.ts";
@@ -201,11 +202,11 @@ export class KeyServer {
   }
 
   channels(): ChannelState[] {
-    return this.#records.channels().map((channel) => this.#state(channel));
+    return this.#records.look(() => this.#records.channels().map((channel) => this.#state(channel)));
   }
 
   channel(filter: string): ChannelState {
-    return this.#state(this.#desired.channel(filter));
+    return this.#records.look(() => this.#state(this.#desired.channel(filter)));
   }
 
   deleteChannel(filter: string): void {
@@ -241,19 +242,7 @@ export class KeyServer {
   }
 
   status(): DeviceStatus[] {
-    const filters = new Map(this.#records.channels().map((channel) => [channel.id, channel.filter]));
-    return this.#records.devices().map((device) => ({
-      id: device.id,
-      name: device.name,
-      state: this.#stateOf(device),
-      revision: device.revision,
-      channels: this.#records.memberships(device.id).map((member) => filters.get(member.channel) ?? ""),
-      lastSeen: device.lastSeen,
-      controlVersion: device.version,
-      blobSequence: device.blobSequence,
-      alarm: device.alarm ?? this.#refusal(device, filters),
-      class: device.class as DeviceStatus["class"],
-    }));
+    return this.#records.look(() => this.#status());
   }
 
   /** The operator has seen to the alarm; a device that was given up is asked again. */
@@ -402,7 +391,7 @@ export class KeyServer {
     const writes = (id: string) => this.#records.memberships(id).some((member) => member.writes);
     const readers = devices.filter((id) => !writes(id));
     for (const id of [...readers, ...devices.filter(writes)]) this.#reconcile(id, again);
-    for (const channel of this.#records.channels()) this.#announce(channel);
+    this.#guard(() => this.#commit((out) => this.#announceAll(out)));
     for (const channel of this.#records.beaconsToClear()) this.#clearBeacon(channel);
     this.#armMove();
   }
@@ -411,16 +400,18 @@ export class KeyServer {
     this.#guard(() => this.#commit((out) => this.#talk.reconcile(id, again, out)));
   }
 
-  /** SPEC B-2. */
-  #announce(channel: ChannelRow): void {
-    const epoch = `${channel.generation}.${channel.step}`;
-    if (this.#announced.get(channel.id) === epoch) return;
-    this.#announced.set(channel.id, epoch);
-    const form = (channel.suite << 2) | (channel.shortTag ? 16 : 0);
-    const v = this.#desired.beacon(channel, channel.step);
-    const payload = concat(Uint8Array.of(form), u32(channel.generation), u32(channel.step), v);
-    this.#publish({ topic: this.#epochTopic(channel.id), payload, retain: true });
-    this.onEvent({ kind: "beacon", channel: channel.filter, detail: epoch });
+  /** SPEC B-2, for every channel whose epoch was not announced on this connection. */
+  #announceAll(out: Outcome): void {
+    for (const channel of this.#records.channels()) {
+      const epoch = `${channel.generation}.${channel.step}`;
+      if (this.#announced.get(channel.id) === epoch) continue;
+      this.#announced.set(channel.id, epoch);
+      const form = (channel.suite << 2) | (channel.shortTag ? 16 : 0);
+      const v = this.#desired.beacon(channel, channel.step);
+      const payload = concat(Uint8Array.of(form), u32(channel.generation), u32(channel.step), v);
+      out.publications.push({ topic: this.#epochTopic(channel.id), payload, retain: true });
+      out.tell("beacon", { channel: channel.filter, detail: epoch });
+    }
   }
 
   #clearBeacon(channel: string): void {
@@ -522,11 +513,27 @@ export class KeyServer {
     return device;
   }
 
+  #status(): DeviceStatus[] {
+    const filters = new Map(this.#records.channels().map((channel) => [channel.id, channel.filter]));
+    return this.#records.devices().map((device) => ({
+      id: device.id,
+      name: device.name,
+      state: this.#stateOf(device),
+      revision: device.revision,
+      channels: this.#records.memberships(device.id).map((member) => filters.get(member.channel) ?? ""),
+      lastSeen: device.lastSeen,
+      controlVersion: device.version,
+      blobSequence: device.blobSequence,
+      alarm: device.alarm ?? this.#refusal(device, filters),
+      class: device.class as DeviceStatus["class"],
+    }));
+  }
+
   #stateOf(device: DeviceRow): DeviceStatus["state"] {
     if (device.class === null) return "new";
     if (device.doubt !== 0) return "diverged";
     const waits = device.ask || device.moved || this.#records.outstanding(device.id) !== undefined;
-    if (device.synced && !waits && this.#talk.isComplete(device)) return "in sync";
+    if (device.synced && !waits && isComplete(this.#records, this.#desired, device)) return "in sync";
     const age = this.#world.now() - (device.lastSeen ?? 0);
     return age > this.#tuning.silent ? "silent" : "behind";
   }

@@ -29,7 +29,7 @@ import {
 } from "./commands.ts";
 import { baseOf, type Desired } from "./desired.ts";
 import { digestOf } from "./digest.ts";
-import { differences, type Job, maybeHeld, mustReplace, settle } from "./ledger.ts";
+import { differences, isComplete, type Job, maybeHeld, mustReplace, settle } from "./ledger.ts";
 import type { Outcome } from "./outcome.ts";
 import type { BootRow, ChannelRow, DeviceRow, MemberRow, Records, RevisionRow } from "./records.ts";
 import { firstStep } from "./tree.ts";
@@ -120,11 +120,6 @@ export class Talk {
     else this.#ack(device, heard.message, out);
   }
 
-  /** Whether everything is acknowledged, and the digest of what was. */
-  isComplete(device: DeviceRow): boolean {
-    return differences(this.#records, this.#desired, device, { steps: false }).length === 0;
-  }
-
   /** After a restore nothing is known of what devices hold, or how far their control keys went (SPEC V-7). */
   restored(device: DeviceRow, out: Outcome): void {
     this.#withdraw(device, out);
@@ -181,7 +176,7 @@ export class Talk {
 
   /** SPEC V-4, from the ack of the newest revision only. Complete and yet another digest: tell it all again. */
   #judge(device: DeviceRow, ack: Ack, out: Outcome): void {
-    if (!this.isComplete(device)) return;
+    if (!isComplete(this.#records, this.#desired, device)) return;
     const held = this.#records.held(device.id).filter((row) => row.generation !== 0);
     device.synced = digestOf(this.#kit, this.#realm, held) === ack.digest;
     if (device.synced) {

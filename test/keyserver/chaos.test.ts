@@ -51,26 +51,34 @@ function disturb(stage: Stage): void {
     case 0:
     case 1:
     case 2:
-      return server.grant(filter, peer.name, { will: world.chance(0.3) });
+      server.grant(filter, peer.name, { will: world.chance(0.3) });
+      break;
     case 3:
-      return member && server.revoke(filter, peer.name);
+      if (member !== undefined) server.revoke(filter, peer.name);
+      break;
     case 4:
-      return server.rotate(filter);
+      server.rotate(filter);
+      break;
     case 5:
     case 6:
-      return server.step(filter);
+      server.step(filter);
+      break;
     case 7:
-      return peer.reboot();
+      peer.reboot();
+      break;
     case 8:
-      return peer.disconnect();
+      peer.disconnect();
+      break;
     case 9:
     case 10:
       if (!peer.online) peer.connect();
-      return;
+      break;
     case 11:
-      return stage.crash();
+      stage.crash();
+      break;
     case 12:
-      return peer.endanger(world.draw() % 3, world.draw() % 600);
+      peer.endanger(world.draw() % 3, world.draw() % 600);
+      break;
   }
 }
 

@@ -49,7 +49,9 @@ test("filters: overlap agrees with trying all short topics [V-1]", () => {
   const levels = ["a", "b", "", "+", "#"];
   const filters = sequences(levels, 3).filter(isFilter);
   const topics = sequences(["a", "b", "", "x"], 5).filter((topic) => topic !== "");
-  const matching = new Map(filters.map((filter) => [filter, topics.filter((topic) => matches(filter, topic))]));
+  const matching = new Map(
+    filters.map((filter) => [filter, topics.filter((topic) => matches(filter, topic))]),
+  );
   for (const a of filters) {
     const ofA = new Set(matching.get(a));
     for (const b of filters) {
@@ -61,7 +63,8 @@ test("filters: overlap agrees with trying all short topics [V-1]", () => {
 
 test("filters: refuses by name what MQTT does not allow", () => {
   const bad = ["", "a/b#", "a/#/b", "a+/b", "#/a", "a\0b", "x".repeat(1025), "$share/g/t", "\ud800"];
-  for (const filter of bad) assert.throws(() => checkFilter(filter), isBad("BAD_FILTER"), JSON.stringify(filter));
+  for (const filter of bad)
+    assert.throws(() => checkFilter(filter), isBad("BAD_FILTER"), JSON.stringify(filter));
   for (const filter of ["a", "+", "#", "a/+/#", "/", "a//b", "x".repeat(1024)]) checkFilter(filter);
 });
 
@@ -74,7 +77,11 @@ test("filters: refuses a prefix that cannot begin a topic", () => {
 
 test("filters: control and epoch topics of a realm are reserved [V-1]", () => {
   const topics = ["p/0011223344556677/down", "p/0011223344556677/up", "p/epoch/0011223344556677"];
-  for (const topic of topics) assert.ok(reservedFilters("p").some((filter) => matches(filter, topic)), topic);
+  for (const topic of topics)
+    assert.ok(
+      reservedFilters("p").some((filter) => matches(filter, topic)),
+      topic,
+    );
   assert.ok(!reservedFilters("p").some((filter) => matches(filter, "p/other/topic")));
 });
 

@@ -15,7 +15,10 @@ test(
     a.connect();
     b.connect();
     await stage.run(500);
-    assert.equal(a.try(() => a.seal("plant/+/temp", "plant/1/temp")), "NOT_YET");
+    assert.equal(
+      a.try(() => a.seal("plant/+/temp", "plant/1/temp")),
+      "NOT_YET",
+    );
     await stage.run(5000);
     assert.deepEqual(stage.behind(), []);
     const payload = a.seal("plant/+/temp", "plant/1/temp", "21 degrees");
@@ -80,7 +83,9 @@ test(
     }
     const sent = downs(stage, a).map((payload) => opened(stage, a, key, payload));
     assert.ok(sent.length > 2);
-    const ratchets = sent.map(({ commands }) => JSON.stringify(commands.find(({ kind }) => kind === "ratchet")));
+    const ratchets = sent.map(({ commands }) =>
+      JSON.stringify(commands.find(({ kind }) => kind === "ratchet")),
+    );
     assert.equal(new Set(ratchets).size, 1, "same target, same fresh bytes");
     assert.ok(sent.every(({ commands }) => commands.at(-1)?.kind === "ratchet"));
     const revisions = sent.map(({ revision }) => revision);
@@ -144,9 +149,16 @@ test(
     assert.ok(order.indexOf("c") < order.indexOf("a"), "the reader before the writer");
     assert.equal(b.channel("a"), undefined);
     const after = a.seal("a");
-    assert.equal(b.try(() => b.open("a", after)), "NO_CHANNEL");
+    assert.equal(
+      b.try(() => b.open("a", after)),
+      "NO_CHANNEL",
+    );
     assert.equal(c.open("a", after), "text");
-    assert.equal(c.try(() => c.open("a", before)), "UNKNOWN_EPOCH", "nothing of before is kept");
+    assert.equal(
+      c.try(() => c.open("a", before)),
+      "UNKNOWN_EPOCH",
+      "nothing of before is kept",
+    );
   }),
 );
 
@@ -180,8 +192,14 @@ test(
       stage.server.step("a");
       await stage.run(100);
     }
-    assert.equal(b.try(() => b.seal("a")), "EXPIRED");
-    assert.equal(b.try(() => b.open("a", a.seal("a"))), "NO_LEASE");
+    assert.equal(
+      b.try(() => b.seal("a")),
+      "EXPIRED",
+    );
+    assert.equal(
+      b.try(() => b.open("a", a.seal("a"))),
+      "NO_LEASE",
+    );
     stage.events.length = 0;
     stage.server.rotate("a");
     await stage.run(1000);
@@ -215,8 +233,10 @@ test(
     await stage.run(5000);
     const image = a.store.snapshot();
     const numbers = [a.channel("a")?.sender];
-    stage.server.step("a");
-    await stage.run(100);
+    for (let i = 0; i < 3; i++) {
+      stage.server.step("a");
+      await stage.run(100);
+    }
     a.hello();
     await stage.run(100);
     a.seal("a");
@@ -226,8 +246,8 @@ test(
     await stage.run(10_000);
     assert.match(stage.status("a").alarm ?? "", /went back/);
     assert.notEqual(a.channel("a")?.sender, numbers[0]);
-    assert.equal(a.channel("a")?.from, 3, "it sends at once");
-    assert.ok((a.channel("a")?.open ?? 0) >= 5, "it accepts nothing it may have accepted");
+    assert.equal(a.channel("a")?.from, 5, "it sends at once");
+    assert.ok((a.channel("a")?.open ?? 0) >= 7, "it accepts nothing it may have accepted");
     assert.equal(b.open("a", a.seal("a")), "text");
     assert.deepEqual(stage.behind(), []);
     stage.server.clearAlarm("a");
@@ -299,7 +319,10 @@ test(
     const told = stage.heard("sent", "a").map(({ detail }) => detail?.split(": ")[1]);
     assert.ok(told.includes("reset drop set nodes nodes query ratchet"), told.join("; "));
     assert.deepEqual(stage.behind(), []);
-    assert.deepEqual(a.device.channels().map(({ id }) => toHex(id)), [toHex(a.device.channelId("a"))]);
+    assert.deepEqual(
+      a.device.channels().map(({ id }) => toHex(id)),
+      [toHex(a.device.channelId("a"))],
+    );
     assert.notEqual(a.channel("a")?.sender, sender, "the counters are gone: a new number");
   }),
 );

@@ -356,9 +356,10 @@ export class Stage {
   }
 
   /** The process of the server is gone, whatever it was doing, and a new one serves. */
-  crash(options: { restored?: boolean } = {}): void {
+  crash(options: { restored?: boolean } = {}, meanwhile: () => void = () => {}): void {
     this.#link?.cut();
     this.server.close();
+    meanwhile();
     this.server = this.second(options);
     this.#listen();
     this.start();

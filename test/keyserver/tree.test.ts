@@ -65,7 +65,11 @@ test("tree: beacon values are right in any order of asking [B-1]", () => {
   const seed = twinBeacon.chainSeed(twinScope(0), secret);
   assert.deepEqual(seedOf(scope, secret), seed);
   const values = twinBeacon.chain(twinScope(0), seed);
-  for (const order of [[4095, 0, 63, 64, 65], [70, 4095, 3], [0, 1, 2, 3, 4094]]) {
+  for (const order of [
+    [4095, 0, 63, 64, 65],
+    [70, 4095, 3],
+    [0, 1, 2, 3, 4094],
+  ]) {
     const chain = new BeaconChain(scope, seed);
     for (const step of order) assert.equal(toHex(chain.value(step)), toHex(values[step] as Uint8Array));
   }
@@ -98,7 +102,10 @@ test("tree: leases end at a block and always fit the node slots, with their rene
         assertFits(held, `${steps} steps from ${current}`);
         const later = Math.max(current, to - Math.max(Math.ceil(steps / 2), 2));
         const kept = leaseCover(Math.max(later - late, 0), to);
-        assertFits([...kept, ...leaseCover(to + 1, leaseEnd(later, Math.max(steps, 3)))], `renewed at ${later}`);
+        assertFits(
+          [...kept, ...leaseCover(to + 1, leaseEnd(later, Math.max(steps, 3)))],
+          `renewed at ${later}`,
+        );
       }
     }
   }
@@ -122,7 +129,16 @@ test("digest: entries are those of the slow twin, and their order does not matte
     lock,
   };
   const shape = { generation: 5, form: 16, size: 64, flags: 0x8a, sender: 513, will: 514 };
-  const parameters = { id: channel, step: 9, from: 2, open: 3, to: 127, la: 0x12, v: new Uint8Array(16), ...shape };
+  const parameters = {
+    id: channel,
+    step: 9,
+    from: 2,
+    open: 3,
+    to: 127,
+    la: 0x12,
+    v: new Uint8Array(16),
+    ...shape,
+  };
   assert.equal(digestOf(kit, realm, [entry]), toHex(twinControl.digestEntry(realm, parameters, lock)));
   const other = { ...entry, sender: 9, lock: null };
   assert.equal(digestOf(kit, realm, [entry, other]), digestOf(kit, realm, [other, entry]));

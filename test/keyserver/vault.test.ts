@@ -83,7 +83,12 @@ test("keyserver: a wrong passphrase or key file is refused by name, and writes n
   KeyServer.open({ world, path, unlock, engine: ENGINE }).close();
 
   const filed = join(dir, "filed.db");
-  KeyServer.create({ world, path: filed, unlock: { keyFile: join(dir, "realm.key") }, engine: ENGINE }).close();
+  KeyServer.create({
+    world,
+    path: filed,
+    unlock: { keyFile: join(dir, "realm.key") },
+    engine: ENGINE,
+  }).close();
   const openFiled = (keyFile: string) => () =>
     KeyServer.open({ world, path: filed, unlock: { keyFile: join(dir, keyFile) }, engine: ENGINE });
   assert.throws(openFiled("other.key"), isRefused("WRONG_KEY"));
