@@ -19,11 +19,12 @@ export function beaconStep(): i32 {
 
 /** Checks the beacon in FRAME but for its hash chain (SPEC B-3). */
 export function checkBeacon(len: i32): i32 {
-  if (len != BEACON_SIZE || pub8(FRAME) != here.form) return BAD_BEACON;
+  if (i32(len != BEACON_SIZE) | i32(pub8(FRAME) != here.form)) return BAD_BEACON;
   if (pub32(FRAME + 1) != here.generation) return UNKNOWN_EPOCH;
   const current = pub16(here.ch + CH_STEP);
-  if (<u32>beaconStep() <= <u32>current) return OLD_BEACON;
-  if (<u32>beaconStep() >= <u32>STEPS || beaconStep() - current > FAR) return FAR_BEACON;
+  const step = beaconStep();
+  if (<u32>step <= <u32>current) return OLD_BEACON;
+  if (i32(<u32>step >= <u32>STEPS) | i32(step - current > FAR)) return FAR_BEACON;
   return OK;
 }
 

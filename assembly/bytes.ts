@@ -38,7 +38,7 @@ export function pub32(ptr: usize): i32 {
 }
 
 /**
- * Compares public bytes. Never for tags: it stops at the first difference.
+ * Compares public bytes. Never for tags: it stops at the last difference.
  *
  * @param aPtr in, len bytes, any alignment
  * @param bPtr in, len bytes, any alignment; may overlap
@@ -46,8 +46,9 @@ export function pub32(ptr: usize): i32 {
  * @returns 1 if all bytes agree, else 0
  */
 export function equalPublic(aPtr: usize, bPtr: usize, len: i32): i32 {
-  for (let i = 0; i < len; ++i) {
-    if (pub8(aPtr + i) != pub8(bPtr + i)) return 0;
+  while (len) {
+    --len;
+    if (pub8(aPtr + len) != pub8(bPtr + len)) return 0;
   }
   return 1;
 }

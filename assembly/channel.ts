@@ -2,8 +2,7 @@
  * The two tables: channels by slot, sender rows by channel and sender.
  */
 import { equalPublic, pub16, pub32, pub8, wipe } from "./bytes";
-import { here, setShape, turnToId } from "./context";
-import { chunkMax } from "./form";
+import { FRAMING, here, setShape, textSize, turnToId } from "./context";
 import {
   CHANNELS,
   CHANNEL_SIZE,
@@ -33,6 +32,8 @@ import { BAD_COMMAND, BAD_SUITE, OK } from "./status";
 
 /** Chunk of the smallest frame (SPEC section 1). */
 const CHUNK_MIN: i32 = 8;
+/** Value of here.slot from which nextChannel() gives the first channel. */
+export const BEFORE_FIRST: i32 = -1;
 
 /** Turns to a slot. Returns the generation of the channel in it, 0 if the slot is empty or out of range. */
 export function turnTo(slot: i32): i32 {
@@ -43,11 +44,16 @@ export function turnTo(slot: i32): i32 {
   return here.generation;
 }
 
+/** Turns to the next slot with a channel; returns whether there is one. */
+export function nextChannel(): i32 {
+  while (++here.slot < CHANNELS) if (turnTo(here.slot)) return 1;
+  return 0;
+}
+
 /** Turns to the channel with the id; returns whether there is one. */
 export function findChannel(idPtr: usize): i32 {
-  for (let slot = 0; slot < CHANNELS; ++slot) {
-    if (turnTo(slot) && equalPublic(here.ch, idPtr, 8)) return 1;
-  }
+  here.slot = BEFORE_FIRST;
+  while (nextChannel()) if (equalPublic(here.ch, idPtr, 8)) return 1;
   return 0;
 }
 
@@ -88,7 +94,7 @@ export function checkParameters(image: usize): i32 {
   const to = pub16(image + CH_TO);
   const sender = pub16(image + CH_SENDER);
   const bad =
-    i32(chunkMax(here.form, here.size) < CHUNK_MIN) |
+    i32(textSize() < CHUNK_MIN + FRAMING) |
     i32(here.size > FRAME_MAX) |
     i32((late | ahead) > 7) |
     i32(late <= ahead) |
@@ -113,7 +119,8 @@ function startOf(sender: i32): i32 {
 /** Row of the name, or the first free one where it may stand, or 0. */
 function search(name: i32, sender: i32): usize {
   let free: usize = 0;
-  for (let i = 0; i < SENDERS; ++i) {
+  let i = -1;
+  while (++i < SENDERS) {
     const at = AMP_HOST ? i32(<u32>(startOf(sender) + i) % <u32>SENDERS) : i;
     const row = ROW_TABLE + at * ROW_SIZE;
     if (pub32(row) == name) return row;

@@ -2,9 +2,9 @@
  * What is at hand, and contexts: what every derived value is bound to. SPEC section 3, S-7 and S-9.
  */
 import { pub8, pub32, wipe } from "./bytes";
-import { suiteOf } from "./form";
+import { suiteOf, tagSize } from "./form";
 import { derive } from "./kdf";
-import { CH_GENERATION, CONTEXT, PAIR_SIZE, REALM, ROW_COPY, ROW_SIZE } from "./layout";
+import { CH_GENERATION, CONTEXT, HEADER_SIZE, PAIR_SIZE, REALM, ROW_COPY, ROW_SIZE } from "./layout";
 
 /**
  * What is at hand: the scope of derived values and the position of a frame (SPEC S-7, F-1). Every call of the
@@ -38,9 +38,16 @@ export namespace progress {
 }
 
 const BASE_SIZE: i32 = 22;
+/** Bytes of a text beside its chunk: part and end mark. */
+export const FRAMING: i32 = 2;
 
 /** Where the label's own fields are written before deriveHere(). */
 export const EXTRA: usize = CONTEXT + BASE_SIZE;
+
+/** Bytes of text in a frame of the form and size at hand: part, chunk and end mark (SPEC F-3). */
+export function textSize(): i32 {
+  return here.size - HEADER_SIZE - tagSize(here.form);
+}
 
 /** Drops whatever is in progress, and its keys. */
 export function discard(): void {

@@ -2,7 +2,7 @@
  * The control channel: commands from the key server, acks and hellos. SPEC section 10.
  */
 import { copy16, equalPublic, pub16, pub32, pub8, wipe } from "./bytes";
-import { baseHere, checkParameters, findChannel, turnTo } from "./channel";
+import { baseHere, BEFORE_FIRST, checkParameters, findChannel, nextChannel, turnTo } from "./channel";
 import { deriveHere, discard, EXTRA, here, progress } from "./context";
 import { countPayload, countRefusal, forgetFailures } from "./credit";
 import { advance, dropChannel, replaceGeneration } from "./epoch";
@@ -132,7 +132,7 @@ export function control(frameLen: i32, topicLen: i32, index: i32, count: i32, pa
   else if (progress.next != place) return BAD_ORDER;
   const isLast = i32(index == count - 1);
   status = openCommand(frameLen, topicLen, index, isFirst, isLast, place >> PASS_SHIFT == APPLY);
-  if (status == OK && isLast && place >> PASS_SHIFT == VERIFY) status = checkPayload(count);
+  if (i32(status == OK) & isLast & i32(place >> PASS_SHIFT == VERIFY)) status = checkPayload(count);
   if (status == OK) return next(place, count, isLast);
   discard();
   wipe(FRAME, frameLen);
@@ -142,7 +142,8 @@ export function control(frameLen: i32, topicLen: i32, index: i32, count: i32, pa
 
 /** What can be said only when all frames verified (SPEC C-4, C-5). */
 function checkPayload(count: i32): i32 {
-  if (self.kind && !payloadStep && (count > 1 || payloadCode != GRANT_SESSION)) return NO_SESSION;
+  const single = i32(count == 1) & i32(payloadCode == GRANT_SESSION);
+  if (i32(self.kind != 0) & ~(payloadStep | single)) return NO_SESSION;
   return payloadRevision < load<u64>(REVISION) ? OLD_REVISION : OK;
 }
 
@@ -205,7 +206,7 @@ function next(place: i32, count: i32, isLast: i32): i32 {
   if (place >> PASS_SHIFT == VERIFY) {
     progress.next = (APPLY << PASS_SHIFT) | count;
     changed = 0;
-    if (payloadAhead && isFresh()) settle();
+    if (payloadAhead & i32(isFresh())) settle();
     wipe(STATUSES, CONTROL_FRAMES);
     return MORE;
   }
@@ -330,7 +331,7 @@ function addNodes(): i32 {
     const status = addNode(node, baseHere());
     changed |= i32(status == OK);
     // The first refusal, else OK, else HELD.
-    if (status != HELD && (result == HELD || result == OK)) result = status;
+    if (i32(status != HELD) & (i32(result == HELD) | i32(result == OK))) result = status;
     node += NODE_SIZE;
   }
   setLock();
@@ -345,8 +346,8 @@ function drop(): i32 {
 }
 
 function reset(): i32 {
-  for (let slot = 0; slot < CHANNELS; ++slot) {
-    if (!turnTo(slot)) continue;
+  here.slot = BEFORE_FIRST;
+  while (nextChannel()) {
     dropChannel();
     changed = 1;
   }
@@ -444,8 +445,8 @@ function answer(counter: i32, size: i32, topicLen: i32): i32 {
 /** Digest of what the server set (SPEC C-19), at DIGEST. */
 function writeDigest(): void {
   wipe(DIGEST, KEY_SIZE);
-  for (let slot = 0; slot < CHANNELS; ++slot) {
-    if (!turnTo(slot)) continue;
+  here.slot = BEFORE_FIRST;
+  while (nextChannel()) {
     here.suite = 0;
     store<u32>(EXTRA, pub32(here.ch + CH_SHAPE));
     store<u16>(EXTRA, pub16(here.ch + CH_FROM), 4);

@@ -41,7 +41,7 @@ export function takeCredit(): i32 {
 /** Counts a refusal that counts. */
 export function countRefusal(status: i32): void {
   if (status == BUSY && !(++busy & (BUSY_PERIOD - 1))) addCredit(BUSY_CREDIT);
-  if (status != BAD_TAG && status != UNKNOWN_EPOCH) return;
+  if (i32(status != BAD_TAG) & i32(status != UNKNOWN_EPOCH)) return;
   ++failures;
   if (!(failures & (failures - 1))) store<u8>(ASK, 1);
 }

@@ -110,11 +110,12 @@ function erasePrevious(): void {
 
 /** Ages the channel's rows and frees those whose newest epoch can no longer be read. A pinned one stays, empty. */
 function sweep(by: i32): void {
-  for (let row = ROW_TABLE; row < ROW_END; row += ROW_SIZE) {
+  let row = ROW_TABLE - ROW_SIZE;
+  while ((row += ROW_SIZE) < ROW_END) {
     if (pub16(row) != here.slot + ROW_USED) continue;
     age(row + ROW_OLD, by);
     if (isReadable(age(row + ROW_NEW, by))) continue;
-    const kept = by != ALL_GENERATIONS && pub8(row + ROW_PINNED) ? ROW_KEYED : 0;
+    const kept = i32(by != ALL_GENERATIONS) & pub8(row + ROW_PINNED) ? ROW_KEYED : 0;
     wipe(row + kept, ROW_SIZE - kept);
     if (AMP_HOST && !kept) store<u16>(row, ROW_FREED);
   }

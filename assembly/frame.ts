@@ -5,7 +5,7 @@
  */
 import { open, seal } from "./aead";
 import { pub32, wipe } from "./bytes";
-import { here } from "./context";
+import { FRAMING, here, textSize } from "./context";
 import { hintOf, tagSize } from "./form";
 import { FRAME, HEADER_SIZE, NONCE, OUT, TOPIC } from "./layout";
 import { BAD_PADDING, OK } from "./status";
@@ -15,8 +15,6 @@ export const PART_LAST: i32 = 128;
 const TEXT: usize = FRAME + HEADER_SIZE;
 const CHUNK: usize = TEXT + 1;
 const END_MARK: i32 = 0x80;
-/** Bytes of a text beside its chunk: part and end mark. */
-const FRAMING: i32 = 2;
 const ID_SIZE: i32 = 8;
 
 /** What is authenticated beside the text: topic, or id in topic mode 1. */
@@ -32,18 +30,11 @@ let adLen: i32 = 0;
 export function setNonce(byId: i32, topicLen: i32): void {
   adPtr = byId ? here.ch : TOPIC;
   adLen = byId ? ID_SIZE : topicLen;
-  store<u8>(NONCE, here.form);
-  store<u8>(NONCE, here.size >> 3, 1);
-  store<u16>(NONCE, here.sender, 2);
+  // here.size << 5: F/8 in the second byte.
+  store<u32>(NONCE, here.form | (here.size << 5) | (here.sender << 16));
   store<u32>(NONCE, here.generation, 4);
-  store<u16>(NONCE, here.step, 8);
-  store<u32>(NONCE, here.counter, 10);
-  store<u16>(NONCE, topicLen | -byId, 14);
-}
-
-/** Bytes of text in a frame. */
-function textLen(): i32 {
-  return here.size - HEADER_SIZE - tagSize(here.form);
+  store<u32>(NONCE, here.step | (here.counter << 16), 8);
+  store<u32>(NONCE, (topicLen | -byId) << 16, 12);
 }
 
 /**
@@ -54,10 +45,8 @@ function textLen(): i32 {
  * @param chunkLen 0..chunkMax
  */
 export function sealFrame(keyPtr: usize, part: i32, chunkLen: i32): void {
-  const len = textLen();
-  store<u8>(FRAME, here.form);
-  store<u8>(FRAME, hintOf(here.generation, here.step), 1);
-  store<u16>(FRAME, here.sender, 2);
+  const len = textSize();
+  store<u32>(FRAME, here.form | (hintOf(here.generation, here.step) << 8) | (here.sender << 16));
   store<u16>(FRAME, here.counter, 4);
   store<u8>(TEXT, part);
   store<u8>(CHUNK + chunkLen, END_MARK);
@@ -73,7 +62,7 @@ export function sealFrame(keyPtr: usize, part: i32, chunkLen: i32): void {
  * After failure: no text is in FRAME.
  */
 export function openFrame(keyPtr: usize): i32 {
-  const len = textLen();
+  const len = textSize();
   const status = open(here.suite, keyPtr, NONCE, adPtr, adLen, TEXT, len, TEXT + len, tagSize(here.form));
   if (status != OK) return status;
   findEnd(len);
@@ -89,14 +78,15 @@ export function openFrame(keyPtr: usize): i32 {
 function findEnd(len: i32): void {
   let found = 0;
   let end = 0;
-  for (let i = len - 1; i > 0; --i) {
+  let i = len - 1;
+  do {
     const byte: i32 = load<u8>(TEXT + i);
     // byte is 0..255: only 0 - 1 borrows into bit 31.
     const first = ~((byte - 1) >> 31) & 1 & ~found;
     const mark = (((byte ^ END_MARK) - 1) >> 31) & 1;
     end |= (i + 1) & -(first & mark);
     found |= first;
-  }
+  } while (--i);
   const part: i32 = load<u8>(TEXT);
   store<u32>(OUT, part);
   store<u32>(OUT, (end & (((part >> 6) & 1) - 1)) - FRAMING, 4);

@@ -8,7 +8,7 @@
  * buffer. Times depend on lengths, public fields and the status, never on keys or text.
  */
 import { closeRow, findChannel, openRow, turnTo } from "./channel";
-import { pub8, wipe } from "./bytes";
+import { copy16, pub8, wipe } from "./bytes";
 import { deriveHere, discard as drop, here } from "./context";
 import * as controls from "./control";
 import * as credits from "./credit";
@@ -21,7 +21,6 @@ import {
   DEVICE,
   DIRTY,
   FRAME,
-  KEY_SIZE,
   OUT,
   PAIR_SIZE,
   REALM,
@@ -91,15 +90,15 @@ export function channelPtr(slot: i32): i32 {
  * storageKey().
  */
 export function init(kind: i32, stored: i32): i32 {
-  if (<u32>kind > <u32>CLASS_NEITHER || <u32>stored > 1) return BAD_ARGUMENT;
+  if (i32(<u32>kind > <u32>CLASS_NEITHER) | i32(<u32>stored > 1)) return BAD_ARGUMENT;
   drop();
   states.blank();
   self.kind = kind;
-  memory.copy(REALM, FRAME, 16);
+  copy16(REALM, FRAME);
   memory.copy(BOOT_NONCE, FRAME + 16, 8);
   if (stored) memory.copy(STORAGE_KEY, FRAME + 24, PAIR_SIZE);
   else {
-    memory.copy(CONTROL_KEY, FRAME + 24, KEY_SIZE);
+    copy16(CONTROL_KEY, FRAME + 24);
     here.ch = DEVICE;
     here.suite = here.generation = 0;
     deriveHere(PAIR_SIZE, A1_STOR, 0, CONTROL_KEY, STORAGE_KEY);
@@ -226,7 +225,7 @@ export function beacon(slot: i32, len: i32): i32 {
  *   Else refused. SPEC section 10.
  */
 export function control(frameLen: i32, topicLen: i32, index: i32, count: i32, pass: i32): i32 {
-  if (!index && pass == controls.VERIFY) drop();
+  if (i32(!index) & i32(pass == controls.VERIFY)) drop();
   return controls.control(frameLen, topicLen, index, count, pass);
 }
 

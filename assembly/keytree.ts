@@ -15,6 +15,7 @@ import {
   CH_TO,
   KEY_SIZE,
   LEAF_CACHE,
+  NODES,
   NODES_SIZE,
   NODE_KEY,
   NODE_SIZE,
@@ -47,9 +48,13 @@ function endOf(h: i32): i32 {
 
 /** Address of the node that covers `step`; of the empty one after the last if none does. */
 function find(step: i32): usize {
-  let node = here.ch + CH_NODES;
-  // The ancestor of the leaf at the depth of the node.
-  while (pub16(node) && (STEPS + step) >> spread(pub16(node)) != pub16(node)) node += NODE_SIZE;
+  let node = here.ch + CH_NODES - NODE_SIZE;
+  let h = 0;
+  do {
+    node += NODE_SIZE;
+    h = pub16(node);
+    // Goes on while the ancestor of the leaf at the depth of the node is another one.
+  } while (i32(h != 0) & i32((STEPS + step) >> spread(h) != h));
   return node;
 }
 
@@ -116,7 +121,7 @@ export function nameHere(): i32 {
 export function setLock(): void {
   const lock = here.ch + CH_LOCK;
   const to = pub16(here.ch + CH_TO);
-  if (pub32(lock) | pub32(lock + 4) || !covers(to)) return;
+  if (pub32(lock) | pub32(lock + 4) | i32(!covers(to))) return;
   leaf(to, NODE_WORK);
   store<u16>(EXTRA, to);
   deriveHere(8, A1_LOCK, 2, NODE_WORK, lock);
@@ -145,8 +150,9 @@ export function cut(from: i32): void {
  */
 export function addNode(node: usize, from: i32): i32 {
   const h = pub16(node);
-  if (h < HEAP_MIN || h >= 2 * STEPS) return BAD_NODE;
-  if (firstOf(h) < pub16(here.ch + CH_FROM) || endOf(h) - 1 > pub16(here.ch + CH_TO)) return BAD_NODE;
+  if (<u32>(h - HEAP_MIN) >= <u32>(2 * STEPS - HEAP_MIN)) return BAD_NODE;
+  if (i32(firstOf(h) < pub16(here.ch + CH_FROM)) | i32(endOf(h) > pub16(here.ch + CH_TO) + 1))
+    return BAD_NODE;
   if (endOf(h) <= from) return HELD;
   const area = here.ch + CH_NODES;
   memory.copy(NODE_WORK, area, NODES_SIZE);
@@ -172,7 +178,7 @@ function placeFrom(h: i32, from: i32): i32 {
 
 /** Of two outcomes of place(): LEASE_FULL before OK before HELD. */
 function either(a: i32, b: i32): i32 {
-  return a == LEASE_FULL || b == HELD ? a : b;
+  return i32(a == LEASE_FULL) | i32(b == HELD) ? a : b;
 }
 
 /** Places one whole node, erasing held nodes inside it. Returns OK, HELD or LEASE_FULL. */
@@ -212,13 +218,15 @@ function remove(node: usize): void {
 /** Whether no later step move can need a ninth slot (SPEC K-6). */
 function hasRoom(): bool {
   let right = 0;
-  for (let at = NODES_SIZE - NODE_SIZE; at >= 0; at -= NODE_SIZE) {
+  let at = NODES_SIZE;
+  do {
+    at -= NODE_SIZE;
     const h = pub16(here.ch + CH_NODES + at);
     if (!h) continue;
     const need = spread(h);
-    if ((need ? need : 1) + right > NODES_SIZE / NODE_SIZE) return false;
+    if ((need ? need : 1) + right > NODES) return false;
     ++right;
-  }
+  } while (at);
   return true;
 }
 

@@ -4,12 +4,11 @@
 import { BEACON_V, beaconStep, checkBeacon, checkChain } from "./beacon";
 import { pub16, pub32, pub8, wipe } from "./bytes";
 import { aheadOf, baseHere, closeRow, markBlock, openRow, turnTo } from "./channel";
-import { discard, here, progress, setShape } from "./context";
+import { discard, FRAMING, here, progress, setShape, textSize } from "./context";
 import { addCredit, countBeacon, countPayload, countRefusal, pauseBeacons, takeCredit } from "./credit";
 import { advance } from "./epoch";
-import { chunkMax } from "./form";
 import { openFrame, PART_LAST, sealFrame, setNonce } from "./frame";
-import { cachedLeaf, covers, leaf, nameHere, senderKey } from "./keytree";
+import { cachedLeaf, covers, nameHere, senderKey } from "./keytree";
 import {
   CH_BLOCK,
   CH_COUNTER,
@@ -111,7 +110,7 @@ export function protect(slot: i32, what: i32, index: i32, count: i32, chunkLen: 
     return BAD_ARGUMENT;
   here.sender = pub16(here.ch + CH_SENDER + what * 2);
   if (!here.sender) return BAD_ARGUMENT;
-  const max = chunkMax(here.form, here.size);
+  const max = textSize() - FRAMING;
   const isLast = i32(index == count - 1);
   if (i32(<u32>chunkLen > <u32>max) | (i32(chunkLen != max) & ~isLast)) return BAD_LENGTH;
   const own = here.ch + what * OWN_SIZE;
@@ -135,7 +134,7 @@ export function protect(slot: i32, what: i32, index: i32, count: i32, chunkLen: 
 function takeCounters(own: usize, what: i32, count: i32): i32 {
   const current = pub16(here.ch + CH_STEP);
   const held = pub16(own + CH_OWN);
-  if (self.kind == CLASS_NEITHER && count > 1) return SINGLE_ONLY;
+  if (i32(self.kind == CLASS_NEITHER) & i32(count > 1)) return SINGLE_ONLY;
   if (current < pub16(here.ch + CH_FROM)) return NOT_YET;
   here.counter = pub32(own + CH_COUNTER);
   here.step = held < current ? current : held + i32(here.counter + count > COUNTERS);
@@ -176,9 +175,7 @@ function sealNext(own: usize, part: i32, chunkLen: i32, topicLen: i32): void {
 /** Makes the cached own key that of the sender and step at hand. */
 function useOwnKey(): void {
   if (pub32(here.ch + CH_KEY_NAME) == nameHere()) return;
-  leaf(here.step, PAYLOAD_KEY);
-  senderKey(PAYLOAD_KEY, here.ch + CH_KEY);
-  wipe(PAYLOAD_KEY, KEY_SIZE);
+  senderKey(cachedLeaf(), here.ch + CH_KEY);
   store<u32>(here.ch + CH_KEY_NAME, nameHere());
 }
 
@@ -217,7 +214,7 @@ function openNext(slot: i32, frameLen: i32, topicLen: i32, flags: i32): i32 {
   if (!windowed && !(here.flags & FLAG_STORED)) return NO_STORED_MODE;
   if (!(flags & FIRST)) {
     // Equal header bytes of one channel name one sender and epoch.
-    if (pub32(FRAME) != rxHead || here.counter != rxCounter) return BAD_PART;
+    if (i32(pub32(FRAME) != rxHead) | i32(here.counter != rxCounter)) return BAD_PART;
   } else if (windowed) {
     rxRow = openRow();
     if (!rxRow) return NO_ROOM;
@@ -257,17 +254,14 @@ function turnToEpoch(frameLen: i32): i32 {
 }
 
 /** Whether the sender is the own or will number of that generation (SPEC R-5); 0 is neither. */
-function isOwn(): bool {
-  const shift = here.shape - CH_SHAPE;
-  return (
-    here.sender != 0 &&
-    (here.sender == pub16(shift + CH_SENDER) || here.sender == pub16(shift + CH_SENDER + 2))
-  );
+function isOwn(): i32 {
+  const own = here.shape + CH_SENDER - CH_SHAPE;
+  return i32(here.sender != 0) & (i32(here.sender == pub16(own)) | i32(here.sender == pub16(own + 2)));
 }
 
 /** Makes PAYLOAD_KEY the sender key, cached or derived for one credit; 0 when there is none. */
 function setPayloadKey(): i32 {
-  if (pub8(ROW_COPY + ROW_KEYED) && isNewest()) {
+  if (pub8(ROW_COPY + ROW_KEYED) & i32(isNewest())) {
     memory.copy(PAYLOAD_KEY, ROW_COPY + ROW_KEY, PAIR_SIZE);
     return 1;
   }
@@ -296,7 +290,7 @@ function accept(topicLen: i32, windowed: bool, final: i32): i32 {
   if (isNewest()) {
     memory.copy(ROW_COPY + ROW_KEY, PAYLOAD_KEY, PAIR_SIZE);
     store<u8>(ROW_COPY + ROW_KEYED, 1);
-    if (!self.kind && isPastMark()) {
+    if (i32(!self.kind) & i32(isPastMark())) {
       pendingOwn = 0;
       progress.bound = upTo(here.counter + markBlock());
       writeMark(MARK_PEER, progress.bound);

@@ -6,7 +6,16 @@
  */
 import { open, seal } from "./aead";
 import { copy16, pub16, pub32, pub8, wipe } from "./bytes";
-import { aheadOf, closeRow, findChannel, markBlock, openRow, turnTo } from "./channel";
+import {
+  aheadOf,
+  BEFORE_FIRST,
+  closeRow,
+  findChannel,
+  markBlock,
+  nextChannel,
+  openRow,
+  turnTo,
+} from "./channel";
 import { here } from "./context";
 import { resetCredit } from "./credit";
 import { forgetLeaf } from "./keytree";
@@ -55,7 +64,7 @@ import {
   TORN,
 } from "./layout";
 import { BAD_ARGUMENT, BAD_RECORD, MORE, NO_IDENTITY, NO_ROOM, OK, PENDING, STORE_BLOB } from "./status";
-import { raise, restore } from "./window";
+import { BOUND_BITS, raise, restore } from "./window";
 
 export const MARK_PEER: i32 = 2;
 
@@ -75,7 +84,7 @@ const TEXT: usize = FRAME + TAG_SIZE;
 let chunkIndex: i32 = 0;
 let chunkCount: i32 = 0;
 let channelCount: i32 = 0;
-/** Slot after the channel, and address after the row, that was saved last. */
+/** Slot of the channel that was saved last, and address after the row. */
 let nextSlot: i32 = 0;
 let nextRow: usize = 0;
 
@@ -158,8 +167,10 @@ export function saveBegin(): i32 {
   store<u32>(SEQUENCE, pub32(SEQUENCE) + 1 + pub8(TORN));
   store<u8>(TORN, 0);
   store<u32>(MARK_NUMBER, 0);
-  channelCount = nextSlot = 0;
-  for (let slot = 0; slot < CHANNELS; ++slot) channelCount += i32(turnTo(slot) != 0);
+  channelCount = 0;
+  nextSlot = BEFORE_FIRST;
+  here.slot = BEFORE_FIRST;
+  while (nextChannel()) ++channelCount;
   let rows = ROWS_IN_CHUNK - 1;
   for (nextRow = ROW_TABLE; turnToRow();) ++rows;
   nextRow = ROW_TABLE;
@@ -179,19 +190,18 @@ function beginChunks(rowChunks: i32): i32 {
   return chunkCount;
 }
 
-/** Copies the next row that has a mark to ROW_COPY, with its epoch at hand; returns it, or 0 after the last. */
-function turnToRow(): usize {
+/** Copies the next row that has a mark to ROW_COPY, with its epoch at hand; returns 0 after the last. */
+function turnToRow(): i32 {
   while (nextRow < ROW_END) {
-    const row = nextRow;
+    memory.copy(ROW_COPY, nextRow, ROW_SIZE);
     nextRow += ROW_SIZE;
-    if (!pub32(row + ROW_BOUND)) continue;
-    memory.copy(ROW_COPY, row, ROW_SIZE);
+    if (!pub32(ROW_COPY + ROW_BOUND)) continue;
     turnTo(pub16(ROW_COPY) - ROW_USED);
     here.sender = pub16(ROW_COPY + ROW_NAME + 2);
     here.epoch = pub16(ROW_COPY + ROW_NEW);
     here.step = (here.epoch - PREV_EPOCH) & (STEPS - 1);
     here.generation -= i32(here.epoch < HELD_EPOCH);
-    return row;
+    return 1;
   }
   return 0;
 }
@@ -206,7 +216,9 @@ export function saveNext(): i32 {
   if (!len) return 0;
   if (!chunkIndex) memory.copy(TEXT, REVISION, DEVICE_STORED);
   else if (chunkIndex <= channelCount) {
-    while (!turnTo(nextSlot++)) {}
+    here.slot = nextSlot;
+    nextChannel();
+    nextSlot = here.slot;
     memory.copy(TEXT, here.ch, CHANNEL_STORED);
   } else writeRows();
   setRecordNonce(KIND_BLOB, chunkIndex++, pub32(SEQUENCE), 0);
@@ -314,7 +326,7 @@ function applyMark(text: usize): i32 {
   if (behind | i32(here.sender != pub16(here.ch + CH_SENDER + what * 2))) return OK;
   const own = here.ch + what * OWN_SIZE;
   const held = pub16(own + CH_OWN);
-  if (here.step > held || (here.step == held && bound > pub32(own + CH_COUNTER)))
+  if ((here.step << BOUND_BITS) + bound > (held << BOUND_BITS) + pub32(own + CH_COUNTER))
     setOwn(own, here.step, bound, bound);
   return OK;
 }
@@ -350,16 +362,16 @@ export function setOwn(own: usize, step: i32, counter: i32, limit: i32): void {
 export function loadEnd(torn: i32): void {
   if (!torn) return;
   store<u8>(TORN, 1);
-  for (let slot = 0; slot < CHANNELS; ++slot) {
-    if (!turnTo(slot)) continue;
+  here.slot = BEFORE_FIRST;
+  while (nextChannel()) {
     skipOwn(here.ch);
     skipOwn(here.ch + OWN_SIZE);
     store<u16>(here.ch + CH_HOLD, pub16(here.ch + CH_STEP) + aheadOf(here.ch) + 1);
   }
   nextRow = ROW_TABLE;
-  for (let row = turnToRow(); row; row = turnToRow()) {
+  while (turnToRow()) {
     restore(upTo(pub32(ROW_COPY + ROW_BOUND) + markBlock()));
-    closeRow(row);
+    closeRow(nextRow - ROW_SIZE);
   }
 }
 

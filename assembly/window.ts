@@ -10,7 +10,7 @@ const NEW: usize = ROW_COPY + ROW_NEW;
 const OLD: usize = ROW_COPY + ROW_OLD;
 const BOUND: usize = ROW_COPY + ROW_BOUND;
 /** Bits of a bound: positions are compared as epoch and bound in one number below 2^31. */
-const BOUND_BITS: i32 = 17;
+export const BOUND_BITS: i32 = 17;
 
 /** Whether the epoch is the newest the sender was accepted in. */
 export function isNewest(): bool {
