@@ -131,9 +131,11 @@ export function control(frameLen: i32, topicLen: i32, index: i32, count: i32, pa
   if (isFirst) countPayload();
   else if (progress.next != place) return BAD_ORDER;
   const isLast = i32(index == count - 1);
-  status = openCommand(frameLen, topicLen, index, isFirst, isLast, place >> PASS_SHIFT == APPLY);
-  if (i32(status == OK) & isLast & i32(place >> PASS_SHIFT == VERIFY)) status = checkPayload(count);
-  if (status == OK) return next(place, count, isLast);
+  // No other pass has a place.
+  const apply = i32(place >> PASS_SHIFT == APPLY);
+  status = openCommand(frameLen, topicLen, index, isFirst, isLast, apply);
+  if (i32(status == OK) & isLast & ~apply) status = checkPayload(count);
+  if (status == OK) return next(place, count, isLast, apply);
   discard();
   wipe(FRAME, frameLen);
   countRefusal(status);
@@ -148,7 +150,7 @@ function checkPayload(count: i32): i32 {
 }
 
 /** Opens frame `index`, checks what C-1 to C-5 ask of it, and in the second pass applies it. */
-function openCommand(frameLen: i32, topicLen: i32, index: i32, isFirst: bool, isLast: i32, apply: bool): i32 {
+function openCommand(frameLen: i32, topicLen: i32, index: i32, isFirst: bool, isLast: i32, apply: i32): i32 {
   if (frameLen != CONTROL_FRAME) return BAD_LENGTH;
   if (pub8(FRAME)) return BAD_FORM;
   if (isFirst) {
@@ -200,10 +202,10 @@ function setPayloadKey(): void {
 }
 
 /** After a good frame: the next frame, the second pass, or the end. */
-function next(place: i32, count: i32, isLast: i32): i32 {
+function next(place: i32, count: i32, isLast: i32, apply: i32): i32 {
   progress.next = place + NEXT;
   if (!isLast) return MORE;
-  if (place >> PASS_SHIFT == VERIFY) {
+  if (!apply) {
     progress.next = (APPLY << PASS_SHIFT) | count;
     changed = 0;
     if (payloadAhead & i32(isFresh())) settle();

@@ -30,6 +30,8 @@ const HEAP_MIN: i32 = 32;
 
 /** Which step secret is in LEAF_CACHE: step and slot + 1; 0 is none. */
 let cached: i32 = 0;
+/** What came of the last placeFrom(): HELD, OK if a part was missing, LEASE_FULL if one found no slot. */
+let placed: i32 = 0;
 
 /** log2 of the steps under node h. */
 function spread(h: i32): i32 {
@@ -157,43 +159,36 @@ export function addNode(node: usize, from: i32): i32 {
   const area = here.ch + CH_NODES;
   memory.copy(NODE_WORK, area, NODES_SIZE);
   copy16(NODE_KEY, node + 2);
-  let status = placeFrom(h, from);
-  if (status == OK && !hasRoom()) status = LEASE_FULL;
-  if (status == LEASE_FULL) memory.copy(area, NODE_WORK, NODES_SIZE);
+  placeFrom(h, from);
+  if (i32(placed == OK) & i32(!hasRoom())) placed = LEASE_FULL;
+  if (placed == LEASE_FULL) memory.copy(area, NODE_WORK, NODES_SIZE);
   wipe(NODE_WORK, NODES_SIZE);
   forget();
-  return status;
+  return placed;
 }
 
-/** Places the smallest cover of node h, key in NODE_KEY, from `from` on. Returns OK, HELD or LEASE_FULL. */
-function placeFrom(h: i32, from: i32): i32 {
-  let status = HELD;
+/** Places the smallest cover of node h, key in NODE_KEY, from `from` on; `placed` says what came of it. */
+function placeFrom(h: i32, from: i32): void {
+  placed = HELD;
   while (firstOf(h) < from) {
     const right = i32(endOf(h * 2) <= from);
     h = descend(h, right);
-    if (!right) status = either(status, place(h + 1, CHILDREN + KEY_SIZE));
+    if (!right) place(h + 1, CHILDREN + KEY_SIZE);
   }
-  return either(status, place(h, NODE_KEY));
+  place(h, NODE_KEY);
 }
 
-/** Of two outcomes of place(): LEASE_FULL before OK before HELD. */
-function either(a: i32, b: i32): i32 {
-  return i32(a == LEASE_FULL) | i32(b == HELD) ? a : b;
-}
-
-/** Places one whole node, erasing held nodes inside it. Returns OK, HELD or LEASE_FULL. */
-function place(h: i32, keyPtr: usize): i32 {
-  const end = endOf(h);
+/** Places one whole node unless all its steps are held, erasing held nodes inside it. */
+function place(h: i32, keyPtr: usize): void {
   let step = firstOf(h);
   do {
     const held = covers(step);
     if (!held) return insert(h, keyPtr);
     step = endOf(held);
-  } while (step < end);
-  return HELD;
+  } while (step < endOf(h));
 }
 
-function insert(h: i32, keyPtr: usize): i32 {
+function insert(h: i32, keyPtr: usize): void {
   const area = here.ch + CH_NODES;
   let node = area;
   for (let held = pub16(node); held && firstOf(held) < endOf(h); held = pub16(node)) {
@@ -201,11 +196,14 @@ function insert(h: i32, keyPtr: usize): i32 {
     else remove(node);
   }
   const last = area + NODES_SIZE - NODE_SIZE;
-  if (pub16(last)) return LEASE_FULL;
+  if (pub16(last)) {
+    placed = LEASE_FULL;
+    return;
+  }
+  if (placed == HELD) placed = OK;
   memory.copy(node + NODE_SIZE, node, <i32>(last - node));
   store<u16>(node, h);
   copy16(node + 2, keyPtr);
-  return OK;
 }
 
 /** Erases a node and closes the gap. */

@@ -49,6 +49,7 @@ import {
   ROW_BOUND,
   ROW_COPY,
   ROW_END,
+  ROW_KEY,
   ROW_NAME,
   ROW_NEW,
   ROW_PINNED,
@@ -193,7 +194,8 @@ function beginChunks(rowChunks: i32): i32 {
 /** Copies the next row that has a mark to ROW_COPY, with its epoch at hand; returns 0 after the last. */
 function turnToRow(): i32 {
   while (nextRow < ROW_END) {
-    memory.copy(ROW_COPY, nextRow, ROW_SIZE);
+    // All but the cached key.
+    memory.copy(ROW_COPY, nextRow, ROW_KEY);
     nextRow += ROW_SIZE;
     if (!pub32(ROW_COPY + ROW_BOUND)) continue;
     turnTo(pub16(ROW_COPY) - ROW_USED);
