@@ -4,29 +4,33 @@
 import { equalPublic, pub16, pub32, pub8, wipe } from "./bytes";
 import { FRAMING, here, setShape, textSize, turnToId } from "./context";
 import {
-  CHANNELS,
-  CHANNEL_SIZE,
-  CHANNEL_TABLE,
   CH_FROM,
   CH_GENERATION,
   CH_LA,
   CH_OPEN,
+  CH_PREV_COUNT,
+  CH_PREV_FIRST,
   CH_SENDER,
   CH_SHAPE,
   CH_STEP,
   CH_TO,
   CH_WILL,
+  CHANNEL_SIZE,
+  CHANNEL_TABLE,
+  CHANNELS,
   FRAME_MAX,
+  HELD_EPOCH,
   LATE_AHEAD_MAX,
+  PREV_EPOCH,
   ROW_COPY,
   ROW_FREE,
   ROW_SIZE,
   ROW_TABLE,
   ROW_USED,
+  self,
   SENDERS,
   STEPS,
   SUITES,
-  self,
 } from "./layout";
 import { BAD_COMMAND, BAD_SUITE, OK } from "./status";
 
@@ -69,6 +73,13 @@ export function aheadOf(ch: usize): i32 {
 export function baseHere(): i32 {
   const from = pub16(here.ch + CH_STEP) - lateOf(here.ch);
   return from < 0 ? 0 : from;
+}
+
+/** Whether a frame of that epoch, or of an older one, could still find its key (SPEC W-7). */
+export function isReadable(epoch: i32): bool {
+  if (epoch >= HELD_EPOCH) return epoch - HELD_EPOCH >= baseHere();
+  // Frames were taken ahead of what is kept: a newer epoch guards the kept ones below it.
+  return pub8(here.ch + CH_PREV_COUNT) != 0 && epoch - PREV_EPOCH >= pub16(here.ch + CH_PREV_FIRST);
 }
 
 /** R of SPEC W-5: 1, 16 or 64. */

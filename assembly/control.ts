@@ -53,7 +53,7 @@ import {
   SUITES,
   VERSION,
 } from "./layout";
-import { movedState, ready, setOwn } from "./state";
+import { blank, movedState, ready, setOwn } from "./state";
 import {
   BAD_ARGUMENT,
   BAD_CHANGE,
@@ -118,6 +118,8 @@ let payloadStep: i32 = 0;
 let payloadRevision: u64 = 0;
 /** Code of the frame opened last. */
 let payloadCode: i32 = 0;
+/** Not 0: the frame opened last begins its body with this boot's nonce. */
+let payloadMine: i32 = 0;
 /** Not 0: the payload changed something that is stored. */
 let changed: i32 = 0;
 
@@ -139,13 +141,18 @@ export function control(frameLen: i32, topicLen: i32, index: i32, count: i32, pa
   discard();
   wipe(FRAME, frameLen);
   countRefusal(status);
+  // The second pass got other bytes than the first: what is half applied must not go on, nor be stored.
+  if (place >> PASS_SHIFT == APPLY) blank();
   return status;
 }
 
 /** What can be said only when all frames verified (SPEC C-4, C-5). */
 function checkPayload(count: i32): i32 {
   const single = i32(count == 1) & i32(payloadCode == GRANT_SESSION);
-  if (i32(self.kind != 0) & ~(payloadStep | single)) return NO_SESSION;
+  if (i32(self.kind != 0) & ~payloadStep) {
+    if (!single) return NO_SESSION;
+    if (!payloadMine) return BAD_SESSION;
+  }
   return payloadRevision < load<u64>(REVISION) ? OLD_REVISION : OK;
 }
 
@@ -170,7 +177,11 @@ function openCommand(frameLen: i32, topicLen: i32, index: i32, isFirst: bool, is
   if (isFirst) payloadRevision = revision;
   if (revision != payloadRevision) return BAD_PART;
   payloadCode = len < 0 ? 0 : pub8(CODE);
-  if (apply) store<u8>(STATUSES + index, execute(len));
+  payloadMine = i32(equalPublic(BODY, BOOT_NONCE, 8));
+  if (apply) {
+    if (payloadAhead & i32(isFresh())) settle();
+    store<u8>(STATUSES + index, execute(len));
+  }
   wipe(CHUNK, CONTROL_FRAME - HEADER_SIZE - 1);
   return OK;
 }
@@ -208,7 +219,6 @@ function next(place: i32, count: i32, isLast: i32, apply: i32): i32 {
   if (!apply) {
     progress.next = (APPLY << PASS_SHIFT) | count;
     changed = 0;
-    if (payloadAhead & i32(isFresh())) settle();
     wipe(STATUSES, CONTROL_FRAMES);
     return MORE;
   }
@@ -370,7 +380,6 @@ function ratchet(): i32 {
 /** SPEC C-20. */
 function grantSession(): i32 {
   if (i32(!self.kind) | payloadStep) return BAD_COMMAND;
-  if (!equalPublic(BODY, BOOT_NONCE, 8)) return BAD_SESSION;
   memory.copy(EXTRA, BODY, 24);
   deriveHere(KEY_SIZE, A1_SESS, 24, CONTROL_KEY, SESSION_KEY);
   store<u8>(HAS_SESSION, 1);

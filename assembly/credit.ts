@@ -72,7 +72,8 @@ function beaconAt(): usize {
 export function countBeacon(): bool {
   const left = pub32(beaconAt()) - payloads;
   ++payloads;
-  if (left <= 0) return false;
+  // Far ahead is far behind: the count has gone round.
+  if (<u32>(left - 1) >= <u32>BEACON_PAUSE) return false;
   store<u32>(beaconAt(), payloads + left);
   return true;
 }

@@ -3,7 +3,7 @@
  * SPEC K-5, W-7, C-11, C-14.
  */
 import { copy16, pub16, pub8, wipe } from "./bytes";
-import { aheadOf, baseHere, lateOf } from "./channel";
+import { aheadOf, baseHere, isReadable, lateOf } from "./channel";
 import { here } from "./context";
 import { resumeBeacons } from "./credit";
 import { covers, cut, forgetLeaf, leaf } from "./keytree";
@@ -21,10 +21,8 @@ import {
   CH_SHAPE,
   CH_STEP,
   CH_V,
-  HELD_EPOCH,
   KEY_SIZE,
   PAIR_SIZE,
-  PREV_EPOCH,
   ROW_END,
   ROW_FREED,
   ROW_KEYED,
@@ -127,9 +125,4 @@ function age(window: usize, by: i32): i32 {
   if (epoch < 0) epoch = 0;
   store<u16>(window, epoch);
   return epoch;
-}
-
-function isReadable(epoch: i32): bool {
-  if (epoch >= HELD_EPOCH) return epoch - HELD_EPOCH >= baseHere();
-  return <u32>(epoch - PREV_EPOCH - pub16(here.ch + CH_PREV_FIRST)) < <u32>pub8(here.ch + CH_PREV_COUNT);
 }

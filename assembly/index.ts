@@ -21,6 +21,7 @@ import {
   DEVICE,
   DIRTY,
   FRAME,
+  FRAME_MAX,
   OUT,
   PAIR_SIZE,
   REALM,
@@ -36,7 +37,7 @@ import {
 } from "./layout";
 import * as sessions from "./session";
 import * as states from "./state";
-import { BAD_ARGUMENT, NO_CHANNEL, NO_ROOM, OK } from "./status";
+import { BAD_ARGUMENT, NO_CHANNEL, NO_ROOM, OK, STORE_MARK } from "./status";
 
 /** End of the static data; the modules for devices leave this export to build/sizes.json. */
 export function memoryEnd(): i32 {
@@ -184,7 +185,9 @@ export function discard(): i32 {
  * SPEC section 7.
  */
 export function protect(slot: i32, what: i32, index: i32, count: i32, chunkLen: i32, topicLen: i32): i32 {
-  return sessions.protect(slot, what, index, count, chunkLen, topicLen);
+  const status = sessions.protect(slot, what, index, count, chunkLen, topicLen);
+  if (status > STORE_MARK) wipe(FRAME, FRAME_MAX);
+  return status;
 }
 
 /**

@@ -11,6 +11,7 @@ import {
   BEFORE_FIRST,
   closeRow,
   findChannel,
+  isReadable,
   markBlock,
   nextChannel,
   openRow,
@@ -27,7 +28,6 @@ import {
   CH_HOLD,
   CH_OWN,
   CH_OWN_LIMIT,
-  CH_PREV_COUNT,
   CH_SENDER,
   CH_STEP,
   COUNTERS,
@@ -335,8 +335,8 @@ function applyMark(text: usize): i32 {
 
 /** Raises the row of the sender at hand, in the held generation or the one kept behind it. */
 function raisePeer(behind: i32, bound: i32, pinned: i32): i32 {
-  if (<u32>behind > <u32>i32(pub8(here.ch + CH_PREV_COUNT) != 0)) return OK;
   here.epoch = here.step + (behind ? PREV_EPOCH : HELD_EPOCH);
+  if (<u32>behind > 1 || !isReadable(here.epoch)) return OK;
   const row = openRow();
   if (!row) return NO_ROOM;
   store<u8>(ROW_COPY + ROW_PINNED, pub8(ROW_COPY + ROW_PINNED) | pinned);

@@ -15,8 +15,8 @@ import { channelId, open, parseForm, seal } from "./twin/suites.ts";
 import { StoredValues } from "./twin/window.ts";
 import { Cyclist } from "./twin/xoodyak.ts";
 
-const RESULTS = "6207a18759f9d1998e3c56b15f0707414378955e5e82e838d20433b034ff2919";
-const RECORDS = "5ba8da8404587faa6bc686cf9bef8ab4ced32e6b4a064cbc5c06a1289b2862f6";
+const RESULTS = "a18ef4002b0703d9b4171065c9ecef060eec4043d159fd41f2826851e21baedd";
+const RECORDS = "67e4873f3705c951a2006c20eb51dd1d39cded496b3ff40100d9440c6e3e0205";
 
 const upper = (bytes: Uint8Array) => hex(bytes).toUpperCase();
 

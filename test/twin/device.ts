@@ -712,7 +712,11 @@ export class Device implements DeviceModel {
     const down = control.openDown(payload, topic, (hint) => this.keyOfHint(hint));
     if (down.status !== STATUS.OK || down.key === null) return this.count(down.status);
     const grant = down.contents.length === 1 && down.contents[0]?.[0] === control.GRANT_SESSION;
-    if (!this.stores && down.key.step === 0 && !grant) return { status: STATUS.NO_SESSION };
+    if (!this.stores && down.key.step === 0) {
+      if (!grant) return { status: STATUS.NO_SESSION };
+      const boot = down.contents[0]?.slice(1, 9) ?? NOTHING;
+      if (!equal(boot, this.bootNonce)) return { status: STATUS.BAD_SESSION };
+    }
     if (down.revision < this.state.revision) return { status: STATUS.OLD_REVISION };
     if (down.revision === this.state.revision) {
       this.state = this.repeat(this.state, down.contents);
@@ -918,7 +922,6 @@ export class Device implements DeviceModel {
   // C-20. A grant comes under K(v) only.
   private grantSession(state: State, command: Command & { code: 6 }, key: ControlKey): Applied {
     if (this.stores || key.step !== 0) return { state, status: STATUS.BAD_COMMAND };
-    if (!equal(command.bootNonce, this.bootNonce)) return { state, status: STATUS.BAD_SESSION };
     const { realm, device } = this.identity as Identity;
     const { version } = state;
     const { bootNonce, random } = command;

@@ -227,16 +227,17 @@ export function refusals(): Refusal[] {
   ];
 }
 
-// A session of this boot is granted first: the ack goes under it.
+// A grant of an older hello does not take the place of this boot's: its revision is not held.
 function badSession(): Refusal {
   const stage = new Stage(
-    "device: answers BAD_SESSION in its ack to a grant for another boot [C-20]",
+    "device: refuses a grant for another boot and takes its own after it [C-20]",
     BOOTING,
   );
-  stage.grantSession();
   const { client } = stage;
   const wrong: Command = { code: 6, bootNonce: random("another boot", 8), random: random("r", 16) };
-  stage.control(client.seal(client.base(), stage.nextRevision(), [wrong], DOWN), "OK");
-  stage.expectAck(["BAD_SESSION"]);
-  return { status: "BAD_SESSION", shows: "ack", script: stage.script() };
+  const payload = client.seal(client.base(), revisionOf(1, 1000), [wrong], DOWN);
+  stage.control(payload, "BAD_SESSION");
+  stage.grantSession();
+  stage.control(payload, "BAD_SESSION");
+  return { status: "BAD_SESSION", shows: "outcome", script: stage.script() };
 }

@@ -264,6 +264,20 @@ export function messageScripts(): Script[] {
         stage.read(old, stage.payload(old, first(10, 2), text(1)), "UNKNOWN_EPOCH");
       },
     ),
+    script(
+      "device: keeps the windows of kept steps although it read further ahead than it keeps [W-7, C-11]",
+      (stage) => {
+        const old = stage.give(generationOf(0), { step: 9, open: 8, to: 127, sender: 5, la: 0x12 });
+        stage.read(old, stage.payload(old, first(9), text(1)), "OK");
+        stage.read(old, stage.payload(old, first(10), text(1)), "OK");
+        stage.read(old, stage.payload(old, first(14), text(1)), "OK");
+        stage.give(generationOf(0, 8), { step: 0, to: 127, sender: 6, la: 0x12, flags: 0x80 });
+        stage.read(old, stage.payload(old, first(9), text(1)), "CLOSED");
+        stage.read(old, stage.payload(old, first(10), text(1)), "REPLAYED");
+        stage.read(old, stage.payload(old, first(10, 1), text(1)), "OK");
+        stage.read(old, stage.payload(old, first(10, 1), text(1)), "REPLAYED");
+      },
+    ),
     script("device: reads the previous generation in its own frame size and form [R-1, R-2]", (stage) => {
       const old = stage.give(generationOf(0), { size: 32, flags: 0 });
       const next = stage.give(generationOf(0, 8), { size: 64, t: 8, flags: 0x81 });
@@ -884,7 +898,7 @@ export function controlScripts(): Script[] {
         const session = client.grant(random("wrong boot", 8), random("r", 16));
         const wrong = client.sessionKey() ?? client.base();
         stage.control(client.seal(client.base(), stage.revision, [session, query], DOWN), "NO_SESSION");
-        stage.control(client.seal(client.base(), stage.revision, [session], DOWN), "OK");
+        stage.control(client.seal(client.base(), stage.revision, [session], DOWN), "BAD_SESSION");
         stage.call({ call: "ack", topic: "u" }, "NO_SESSION");
         stage.control(client.seal(wrong, stage.nextRevision(), [query], DOWN), "NO_SESSION");
         stage.grantSession();

@@ -119,12 +119,12 @@ export function keptStep(previous: Previous, hint: number): number | null {
   return null;
 }
 
-/** W-7: whether a frame of this epoch could still find its key. */
+/** W-7: whether a frame of this epoch, or of an older one, could still find its key. */
 export function readable(channel: Channel, epoch: Epoch): boolean {
   if (epoch.generation === channel.generation) {
     return epoch.step >= baseStep(channel);
   }
   const { previous } = channel;
   if (previous === null || epoch.generation !== previous.generation) return false;
-  return epoch.step >= previous.first && epoch.step < previous.first + previous.leaves.length;
+  return epoch.step >= previous.first;
 }
