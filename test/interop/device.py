@@ -1197,18 +1197,17 @@ class Device:
         next_key = self.next_key or ZERO16
         chunks = [
             struct.pack(
-                "<BBHI8s8sQIB3x16s16s16s8s", self.layout, self.next_key is not None, len(held), len(rows), self.realm,
-                self.ident, self.revision, self.version, len(self.statuses), self.key, next_key,
-                bytes(self.statuses), self.echo,
+                "<QIBB2x16s16s16s8s", self.revision, self.version, len(self.statuses), self.next_key is not None,
+                self.key, next_key, bytes(self.statuses), self.echo,
             )
         ]  # fmt: skip
         chunks += [self._pack_channel(c) for c in held]
         packed = [
             struct.pack("<8sIIHHBB2x", r.channel, r.n1.epoch[0], r.bound, r.n1.epoch[1], r.sender, 2, r.pinned) for r in rows
         ]
-        chunks += [b"".join(packed[i : i + 16]) for i in range(0, len(packed), 16)]
-        out = b"AMPB" + struct.pack("<BBHI4x", self.layout, 0, len(chunks), sequence)
-        previous = ZERO16
+        chunks += [b"".join(packed[i : i + 8]).ljust(8 * 24, b"\x00") for i in range(0, len(packed), 8)]
+        out = b"AMPB" + struct.pack("<BBHII", self.layout, 0, len(held), sequence, len(chunks) - 1 - len(held))
+        previous = out
         for i, text in enumerate(chunks):
             c, previous, _ = seal(0, *self._record_key(1, i, sequence, 0, previous), text)
             out += previous + c
@@ -1239,29 +1238,24 @@ class Device:
         return c
 
     def _open_blob(self, blob):
-        """Chunks of a slot, or None when it does not verify."""
+        """Sequence, number of channels and chunks of a slot, or None when it does not verify."""
         if len(blob) < 16 or blob[:4] != b"AMPB":
             return None
-        layout, zero, count, sequence, zeros = struct.unpack("<BBHI4s", blob[4:16])
-        if layout != self.layout or zero or zeros != bytes(4) or count < 1:
+        layout, zero, channels, sequence, row_chunks = struct.unpack("<BBHII", blob[4:16])
+        if layout != self.layout or zero or row_chunks > len(blob):
             return None
-        at, previous, chunks, sizes = 16, ZERO16, [], [96]
-        for i in range(count):
-            if i >= len(sizes) or len(blob) < at + 16 + sizes[i]:
-                return None
-            tag, c = blob[at : at + 16], blob[at + 16 : at + 16 + sizes[i]]
+        sizes = [72] + [224 + 16 * self.leaves_kept] * channels + [8 * 24] * row_chunks
+        if len(blob) != 16 + sum(16 + size for size in sizes):
+            return None
+        at, previous, chunks = 16, blob[:16], []
+        for i, size in enumerate(sizes):
+            tag, c = blob[at : at + 16], blob[at + 16 : at + 16 + size]
             text = open_sealed(0, self.storage_key, *self._record_key(1, i, sequence, 0, previous)[1:], c, tag)
             if text is None:
                 return None
-            if i == 0:
-                channels, rows = struct.unpack("<HI", text[2:8])
-                sizes += [224 + 16 * self.leaves_kept] * channels
-                sizes += [24 * min(16, rows - r) for r in range(0, rows, 16)]
             chunks.append(text)
-            at, previous = at + 16 + sizes[i], tag
-        if at != len(blob) or count != len(sizes):
-            return None
-        return sequence, chunks
+            at, previous = at + 16 + size, tag
+        return sequence, channels, chunks
 
     def load(self, slots, marks):
         """[T-6..T-8] After a restart; blank is empty, or all bytes alike 0x00 or 0xFF."""
@@ -1273,24 +1267,26 @@ class Device:
             self.highest_sequence = int(torn)
             self.lost = not any(blank(s) for s in slots)
             return "BAD_RECORD" if self.lost else "OK"
-        self.sequence, chunks = max(valid, key=lambda o: o[0])
+        self.sequence, channels, chunks = max(valid, key=lambda o: o[0])
         self.highest_sequence = self.sequence + torn
-        self._take_blob(chunks)
+        self._take_blob(channels, chunks)
         if torn:
             self._after_lost_write()
         for mark in marks:
             self._take_mark(mark)
         return "OK"
 
-    def _take_blob(self, chunks):
-        (_, next_held, channels, rows, _, _, self.revision, self.version, count, self.key, next_key, statuses,
-         self.echo) = struct.unpack("<BBHI8s8sQIB3x16s16s16s8s", chunks[0])  # fmt: skip
+    def _take_blob(self, channels, chunks):
+        (self.revision, self.version, count, next_held, self.key, next_key, statuses,
+         self.echo) = struct.unpack("<QIBB2x16s16s16s8s", chunks[0])  # fmt: skip
         self.next_key = next_key if next_held & 1 else None
         self.statuses = list(statuses[:count])
         for i, text in enumerate(chunks[1 : 1 + channels]):
             self.channels[i] = self._unpack_channel(text)
         rows_text = b"".join(chunks[1 + channels :])
         for ident, generation, bound, step, sender, _, pinned in struct.iter_unpack("<8sIIHHBB2x", rows_text):
+            if not bound:
+                continue
             row = Row(ident, sender)
             row.restore((generation, step), bound)
             row.pinned = pinned
