@@ -186,6 +186,7 @@ class Shim {
   /** What the application's handleMessage gets in place of a packet. */
   readonly #opened = new WeakMap<object, ProtectedPacket>();
   #handleMessage: HandleMessage;
+  #handleAcks: IClientOptions["customHandleAcks"];
   #keysChanged = false;
   #receiving = false;
   #renewing = false;
@@ -203,7 +204,7 @@ class Shim {
     );
     this.#retained = new Retained(options.resealTopics ?? 256);
     this.facade = this.#makeFacade();
-    this.#will = new Will(inner.options, client, (error, topic) => this.#notPublished(topic, error));
+    this.#will = new Will(inner, client, (error, topic) => this.#notPublished(topic, error));
     this.#handleMessage = inner.handleMessage.bind(inner);
     this.#attach();
   }
@@ -225,15 +226,12 @@ class Shim {
 
   #attach(): void {
     const inner = this.#inner;
-    // Its work is done; left on, it makes MQTT.js reconnect after an end() that came before the CONNACK.
-    inner.options.manualConnect = false;
     const connect = inner.connect.bind(inner);
     inner.connect = () => {
-      this.#will.place();
+      this.#prepareOptions();
       return connect();
     };
     inner.handleMessage = (packet, done) => this.#acknowledge(packet, done);
-    resolveAliases(inner.options);
     // Before MQTT.js sends what the application queued: beacons are to come before retained values.
     inner.prependListener("connect", ({ sessionPresent }) => this.#connected(sessionPresent));
     inner.on("packetreceive", (packet) => {
@@ -253,6 +251,16 @@ class Shim {
       onLoss(error);
       this.#emit("refused", { status: error.status, topic: error.topic ?? "" });
     };
+  }
+
+  /** Before each CONNECT: the application may have replaced the options since the last one. */
+  #prepareOptions(): void {
+    const { options } = this.#inner;
+    // Its work is done; left on, it makes MQTT.js reconnect after an end() that came before the CONNACK.
+    options.manualConnect = false;
+    if (options.customHandleAcks !== this.#handleAcks) resolveAliases(options);
+    this.#handleAcks = options.customHandleAcks;
+    this.#will.place();
   }
 
   #connected(sessionPresent: boolean): void {

@@ -1,28 +1,35 @@
 // The Last Will: given in clear, sealed under the member's will number before each CONNECT, and
 // never sent in clear. A client that has no keys yet connects without it.
 
-import type { IClientOptions } from "mqtt";
+import type { IClientOptions, MqttClient } from "mqtt";
 import type { Client } from "../client/client.ts";
 import { RefusedError } from "../status.ts";
 
 type WillPacket = NonNullable<IClientOptions["will"]>;
 
 export class Will {
-  readonly #options: IClientOptions;
+  readonly #mqtt: Pick<MqttClient, "options">;
   readonly #client: Client;
   readonly #onRefused: (error: unknown, topic: string) => void;
   /** What the application asked for. */
   #clear: WillPacket | undefined;
-  /** What stands in the options of the connection, by us. */
+  /** What stands in the options of the connection, by us, and as it was put there. */
   #placed: WillPacket | undefined;
+  #asPlaced: WillPacket | undefined;
+  /** What was asked for, by what was put in its place: an application may keep options of any connection. */
+  readonly #origins = new WeakMap<WillPacket, WillPacket>();
   /** Sealed already, for the next CONNECT. */
   #next: WillPacket | undefined;
   /** Epoch announced when the will of this connection was sealed; null for a connection without it. */
   #sealed: { generation: number; step: number } | null = null;
 
-  /** Takes the clear will out of the options, which are those of the MQTT client. */
-  constructor(options: IClientOptions, client: Client, onRefused: (error: unknown, topic: string) => void) {
-    this.#options = options;
+  /** Takes the clear will out of the options of the client, which may be another object at each connection. */
+  constructor(
+    mqtt: Pick<MqttClient, "options">,
+    client: Client,
+    onRefused: (error: unknown, topic: string) => void,
+  ) {
+    this.#mqtt = mqtt;
     this.#client = client;
     this.#onRefused = onRefused;
     this.#collect();
@@ -32,10 +39,8 @@ export class Will {
   place(): void {
     this.#collect();
     if (this.#next === undefined && this.#clear !== undefined) this.#next = this.#seal(this.#clear);
-    this.#placed = this.#next;
+    this.#put(this.#next);
     this.#next = undefined;
-    if (this.#placed === undefined) delete this.#options.will;
-    else this.#options.will = this.#placed;
   }
 
   /**
@@ -49,14 +54,37 @@ export class Will {
     return this.#next !== undefined;
   }
 
-  /** A will the application has set, or removed, since. */
+  /** A will the application has set, changed or removed since. */
   #collect(): void {
-    const { will } = this.#options;
-    if (will === this.#placed) return;
-    this.#clear = will;
+    const { will } = this.#mqtt.options;
+    if (will === this.#placed && !this.#isChanged(will)) return;
+    this.#clear = will === undefined ? undefined : this.#origin(will);
     this.#next = undefined;
-    this.#placed = undefined;
-    delete this.#options.will;
+    this.#put(undefined);
+  }
+
+  #put(will: WillPacket | undefined): void {
+    const { options } = this.#mqtt;
+    if (will === undefined) delete options.will;
+    else options.will = will;
+    this.#placed = will;
+    this.#asPlaced = will && { ...will };
+    if (will !== undefined && this.#clear !== undefined) this.#origins.set(will, this.#clear);
+  }
+
+  /** True if the application wrote into the will that was put there. */
+  #isChanged(will: WillPacket | undefined): boolean {
+    return will !== undefined && changes(will, this.#asPlaced).length > 0;
+  }
+
+  /** What the application means by a will it has set: one of ours, copied or changed, is not sealed twice. */
+  #origin(will: WillPacket): WillPacket {
+    const known = this.#origins.get(will);
+    if (known !== undefined && will !== this.#placed) return known;
+    const placed = this.#asPlaced;
+    if (placed === undefined || this.#clear === undefined) return will;
+    if (will !== this.#placed && !isSame(will.payload, placed.payload)) return will;
+    return { ...this.#clear, ...Object.fromEntries(changes(will, placed)) };
   }
 
   /** An empty will clears a topic, and a clear topic has no keys. */
@@ -94,4 +122,16 @@ function withoutFormat(properties: WillPacket["properties"]): Pick<WillPacket, "
   if (properties === undefined) return {};
   const { payloadFormatIndicator: _, ...rest } = properties;
   return { properties: rest };
+}
+
+/** Fields of a will that are not as they were. */
+function changes(will: WillPacket, before: WillPacket | undefined): [string, unknown][] {
+  const old = new Map<string, unknown>(Object.entries(before ?? {}));
+  return Object.entries(will).filter(([field, value]) => !isSame(value, old.get(field)));
+}
+
+/** Equal, or of equal bytes. */
+function isSame(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  return a instanceof Uint8Array && b instanceof Uint8Array && Buffer.compare(a, b) === 0;
 }

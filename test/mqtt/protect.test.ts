@@ -749,6 +749,45 @@ test("mqtt: a will that the application sets later is sealed too", async () => {
   assert.equal(inspect(r.broker.of("connect")[1]?.will?.payload as unknown as Uint8Array)?.plain, "later");
 });
 
+test("mqtt: a will in options that the application has replaced is sealed too", async () => {
+  const settings: IClientOptions = { will: WILL, username: "u", password: "old" };
+  await using r = await connected({ mqtt: settings, prepare: ({ device }) => void device.hold("w") });
+  const again = async (options: Partial<IClientOptions>): Promise<unknown> => {
+    const count = r.broker.of("connect").length;
+    r.mqtt.options = { ...r.mqtt.options, ...options };
+    r.broker.cut();
+    await r.broker.until("reconnection", () => r.broker.of("connect").length > count);
+    const will = r.broker.of("connect").at(-1)?.will;
+    return will && inspect(will.payload as unknown as Uint8Array);
+  };
+  const first = { ...r.mqtt.options };
+  const expected = async (plain: string, options: Partial<IClientOptions>): Promise<void> => {
+    const will = (await again(options)) as ReturnType<typeof inspect>;
+    assert.deepEqual([will?.plain, will?.sender], [plain, 6]);
+  };
+  await expected("gone", { ...settings, password: "new" });
+  await expected("gone", { password: "newer" });
+  await expected("gone", first);
+  await expected("gone", { will: structuredClone(r.mqtt.options.will) as typeof WILL });
+  await expected("other", { will: { ...WILL, payload: Buffer.from("other") } });
+  Object.assign(r.mqtt.options.will ?? {}, { payload: "written in place" });
+  await expected("written in place", {});
+  await expected("written in place", { will: { ...(r.mqtt.options.will as typeof WILL), retain: false } });
+  assert.equal(r.broker.of("connect").at(-1)?.will?.retain, false);
+  r.device.drop("w");
+  assert.equal(await again(settings), undefined, "without keys there is no will");
+  r.device.hold("w");
+  await expected("gone", {});
+  const none = { ...r.mqtt.options };
+  delete none.will;
+  r.mqtt.options = none;
+  assert.equal(await again({}), undefined);
+  const numbers = r.broker.of("connect").flatMap(({ will }) => {
+    return will === undefined ? [] : [inspect(will.payload as unknown as Uint8Array)?.counter];
+  });
+  assert.equal(new Set(numbers).size, numbers.length, "none goes out twice");
+});
+
 // The same object as before
 
 test("mqtt: the facade is an MqttClient: instance, this, chaining, once, off, properties", async () => {
