@@ -138,6 +138,7 @@ export class Talk {
     }
     device.ask = true;
     this.#records.saveDevice(device);
+    this.#withdrawOld(device, hello.revision, out);
     for (const row of this.#records.held(device.id)) {
       const wanted = hello.want === row.channel && hello.revision >= (row.counters ?? "");
       if (row.refused === null && !wanted) continue;
@@ -152,6 +153,7 @@ export class Talk {
     const waiting = this.#records.outstanding(device.id);
     const commands = waiting && parseCommands(waiting.commands);
     if (waiting === undefined || commands === undefined || !answers(ack, waiting, commands)) {
+      device.ask ||= this.#withdrawOld(device, ack.revision, out);
       this.#records.saveDevice(device);
       this.reconcile(device.id, true, out);
       return;
@@ -365,6 +367,14 @@ export class Talk {
     out.erased = true;
   }
 
+  /** Takes back a revision that the device would refuse as old (SPEC C-5); true if it was one. */
+  #withdrawOld(device: DeviceRow, held: Revision, out: Outcome): boolean {
+    const waiting = this.#records.outstanding(device.id);
+    if (waiting === undefined || held <= waiting.revision) return false;
+    this.#withdraw(device, out);
+    return true;
+  }
+
   /** True if a revision carries keys the server forgot, or a channel the device is no member of any more. */
   #isOutdated(device: DeviceRow, row: RevisionRow): boolean {
     if (row.session !== (device.class !== 0)) return true;
@@ -415,14 +425,18 @@ export class Talk {
     return this.#kit.derive(0, key, "sess", context, 16);
   }
 
-  /** SPEC V-8. A hello under K(v) may be an old one: nothing is given up before the device speaks in the session. */
+  /**
+   * SPEC V-8. A hello under K(v) may be an old one: nothing is given up before the device speaks in the
+   * session. A grant at or below the revision that this boot holds was not taken and never will be.
+   */
   #bootHello(device: DeviceRow, hello: Hello, out: Outcome): void {
     const known = this.#records.boot(device.id, hello.boot);
     if (known !== undefined && known.random === null) {
       out.tell("ignored", { device: device.name, detail: "a boot that is over" });
       return;
     }
-    const row = known ?? this.#newSession(device, hello.boot);
+    const usable = known !== undefined && known.revision > hello.revision;
+    const row = usable ? known : this.#newSession(device, hello.boot);
     this.#publishGrant(device, row, out);
     if (row.confirmed && device.class === 2) this.#begunAnew(device, out);
   }

@@ -1,0 +1,179 @@
+// A broker that withholds payloads, delivers them later or again: devices are served for ever after.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as twin from "../twin/control.ts";
+import { onStage, type Peer, type Stage } from "./stage.ts";
+
+const HOUR_MS = 3_600_000;
+
+test(
+  "withheld: the grant of an earlier boot, shown first to a booting device, does not lock it out [V-8]",
+  onStage(async (stage) => {
+    const a = member(stage);
+    const [earlier, running] = await twoBoots(stage, a);
+    for (const hello of [running, earlier]) await heard(stage, a, hello);
+    const [grant, other] = downs(stage, a).slice(-2);
+    for (const payload of [other, grant]) a.try(() => a.device.control(payload as Uint8Array));
+    await reconnected(stage, a);
+    assert.deepEqual(stage.behind(), []);
+  }),
+);
+
+test(
+  "withheld: the grant of an earlier boot, shown to a running session, does not lock it out [V-3]",
+  onStage(async (stage) => {
+    const a = member(stage);
+    const [earlier] = await twoBoots(stage, a);
+    a.connect();
+    await stage.run(10_000);
+    assert.deepEqual(stage.behind(), []);
+    a.disconnect();
+    stage.server.rotate("a");
+    await stage.run(1000);
+    await heard(stage, a, earlier);
+    a.try(() => a.device.control(downs(stage, a).at(-1) as Uint8Array));
+    await reconnected(stage, a);
+    assert.deepEqual(stage.behind(), []);
+    assert.equal(a.channel("a")?.generation, 2);
+  }),
+);
+
+test(
+  "withheld: a boot that holds the revision of its grant or a higher one gets a new grant above it [V-8]",
+  onStage(async (stage) => {
+    const hand = new HandDevice(stage);
+    await hand.says(hand.hello(0n));
+    const first = hand.grant();
+    await hand.says(hand.hello(first.revision - 1n));
+    assert.deepEqual(hand.grant(), first, "the same grant while it can be taken");
+    await hand.says(hand.hello(first.revision));
+    const second = hand.grant();
+    assert.ok(second.revision > first.revision);
+    assert.notDeepEqual(second.random, first.random);
+  }),
+);
+
+for (const kind of ["hello", "ack"] as const) {
+  test(
+    `withheld: an outstanding revision below the one that a device reports in its ${kind} is replaced [V-3]`,
+    onStage(async (stage) => {
+      const hand = new HandDevice(stage);
+      await hand.says(hand.hello(0n));
+      const session = hand.session(hand.grant());
+      await hand.says(hand.hello(hand.grant().revision, session));
+      const waiting = hand.revision(session);
+      stage.hub.publish(hand.up, hand.hello(0n, undefined, new Uint8Array(8).fill(9)), false);
+      await stage.run(2000);
+      const above = hand.grant().revision;
+      assert.ok(above > waiting);
+      await hand.says(kind === "hello" ? hand.hello(above, session) : hand.ack(above, session));
+      assert.ok(hand.revision(session) > above, "it can be applied");
+    }),
+  );
+}
+
+function member(stage: Stage): Peer {
+  stage.server.createChannel("a");
+  const peer = stage.peer("a", { class: 1 });
+  stage.server.grant("a", "a");
+  stage.start();
+  return peer;
+}
+
+/** A hello of a boot that is over, and one of the running boot. */
+async function twoBoots(stage: Stage, peer: Peer): Promise<[Uint8Array, Uint8Array]> {
+  await stage.run(100);
+  const earlier = peer.device.hello();
+  peer.reboot();
+  return [earlier, peer.device.hello()];
+}
+
+/** The server hears a payload; the device hears nothing. */
+async function heard(stage: Stage, peer: Peer, payload: Uint8Array): Promise<void> {
+  stage.hub.publish(peer.device.upTopic, payload, false);
+  await stage.run(100);
+}
+
+/** A network without faults, and a connection anew now and then. */
+async function reconnected(stage: Stage, peer: Peer): Promise<void> {
+  for (let i = 0; i < 3; i++) {
+    peer.disconnect();
+    peer.connect();
+    await stage.run(HOUR_MS / 6);
+  }
+}
+
+function downs(stage: Stage, peer: Peer): Uint8Array[] {
+  return stage.hub.log.filter(({ topic }) => topic === peer.device.downTopic).map(({ payload }) => payload);
+}
+
+interface Grant {
+  revision: bigint;
+  random: Uint8Array;
+}
+
+/** A device of class 1 made by hand on the slow twin: it says whatever the test wants. */
+class HandDevice {
+  readonly up: string;
+  readonly #down: string;
+  readonly #stage: Stage;
+  readonly #key: twin.ControlKey;
+  readonly #boot = Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8]);
+
+  constructor(stage: Stage) {
+    this.#stage = stage;
+    stage.server.createChannel("a");
+    const identity = stage.server.provision("hand");
+    stage.server.grant("a", "hand");
+    stage.start();
+    const id = Buffer.from(identity.device).toString("hex");
+    [this.up, this.#down] = [`ampoule/${id}/up`, `ampoule/${id}/down`];
+    const secret = identity.key as Uint8Array;
+    this.#key = { realm: identity.realm, device: identity.device, version: 0, step: 0, secret };
+  }
+
+  async says(payload: Uint8Array): Promise<void> {
+    await this.#stage.run(2000);
+    this.#stage.hub.publish(this.up, payload, false);
+    await this.#stage.run(100);
+  }
+
+  hello(revision: bigint, session?: twin.ControlKey, bootNonce = this.#boot): Uint8Array {
+    const none = { digest: new Uint8Array(16), want: new Uint8Array(8), sequence: 0 };
+    const abilities = { class: 1, suites: 15, channels: 64, senders: 65535, frameMax: 1024, span: 14 };
+    const hello = twin.packHello({ revision, bootNonce, ...none, ...abilities });
+    return twin.sealUp(session ?? this.#key, twin.HELLO, hello, this.up);
+  }
+
+  ack(revision: bigint, session: twin.ControlKey): Uint8Array {
+    const none = { echo: new Uint8Array(8), digest: new Uint8Array(16), sequence: 0, version: 0 };
+    const ack = twin.packAck({ revision, ...none, statuses: [0x30] });
+    return twin.sealUp(session, twin.ACK, ack, this.up);
+  }
+
+  /** The last grant that the server sent. */
+  grant(): Grant {
+    const found = this.#downs(this.#key).at(-1);
+    assert.ok(found);
+    return { revision: found.revision, random: (found.contents[0] as Uint8Array).slice(9) };
+  }
+
+  session({ random }: Grant): twin.ControlKey {
+    const { realm, device, secret } = this.#key;
+    const session = twin.sessionSecret(realm, device, 0, secret, this.#boot, random);
+    return { ...this.#key, step: 1, secret: session };
+  }
+
+  /** The last revision that the server sent in a session. */
+  revision(session: twin.ControlKey): bigint {
+    return this.#downs(session).at(-1)?.revision ?? 0n;
+  }
+
+  #downs(key: twin.ControlKey): twin.Down[] {
+    return this.#stage.hub.log
+      .filter(({ topic, payload }) => topic === this.#down && ((payload[1] ?? 0) & 15) === key.step)
+      .map(({ payload }) => twin.openDown(payload, this.#down, () => key))
+      .filter(({ status }) => status === 0);
+  }
+}
