@@ -63,22 +63,29 @@ export class Hold {
       this.#onExpired(held);
       return;
     }
-    const until = isVerdict(held.error) ? this.#world.now() + this.#ms : Number.POSITIVE_INFINITY;
-    this.#entries.push({ ...held, until });
-    if (this.#entries.length > this.#max) {
-      const oldest = this.#entries.shift();
-      if (oldest !== undefined) this.#onExpired(oldest);
-    }
+    this.#entries.push({ ...held, until: this.#until(held.error) });
     this.#arm();
+    if (this.#entries.length <= this.#max) return;
+    const oldest = this.#entries.shift();
+    if (oldest !== undefined) this.#onExpired(oldest);
   }
 
-  /** Tries each payload again, oldest first; those for which `open` returns an error stay. */
+  /**
+   * Tries each payload again, oldest first; those for which `open` returns an error stay. What `open`
+   * throws ends the round: those that were not tried yet stay too.
+   */
   retry(open: (held: Held) => Error | null): void {
-    const entries = this.#entries;
+    const untried = this.#entries;
+    const kept: Entry[] = [];
     this.#entries = [];
-    for (const entry of entries) {
-      const error = open(entry);
-      if (error !== null) this.#entries.push({ ...entry, error });
+    try {
+      for (let entry = untried.shift(); entry !== undefined; entry = untried.shift()) {
+        const error = open(entry);
+        if (error !== null) kept.push({ ...entry, error, until: Math.min(entry.until, this.#until(error)) });
+      }
+    } finally {
+      this.#entries = [...kept, ...untried, ...this.#entries];
+      this.#arm();
     }
   }
 
@@ -95,9 +102,14 @@ export class Hold {
   close(): void {
     if (this.#timer !== null) this.#world.clearTimer(this.#timer);
     this.#timer = null;
-    const entries = this.#entries;
-    this.#entries = [];
-    for (const entry of entries) this.#onExpired(entry);
+    for (let entry = this.#entries.shift(); entry !== undefined; entry = this.#entries.shift()) {
+      this.#onExpired(entry);
+    }
+  }
+
+  /** When a payload is given up; what waits for the store is not. */
+  #until(error: Error): number {
+    return isVerdict(error) ? this.#world.now() + this.#ms : Number.POSITIVE_INFINITY;
   }
 
   #arm(): void {
@@ -110,10 +122,14 @@ export class Hold {
   #expire(): void {
     this.#timer = null;
     const now = this.#world.now();
-    const expired = this.#entries.filter((entry) => entry.until <= now);
-    this.#entries = this.#entries.filter((entry) => entry.until > now);
-    for (const entry of expired) this.#onExpired(entry);
-    this.#arm();
+    const isOver = ({ until }: Entry): boolean => until <= now;
+    try {
+      for (let at = this.#entries.findIndex(isOver); at >= 0; at = this.#entries.findIndex(isOver)) {
+        for (const entry of this.#entries.splice(at, 1)) this.#onExpired(entry);
+      }
+    } finally {
+      this.#arm();
+    }
   }
 }
 

@@ -188,6 +188,8 @@ class Shim {
   #handleMessage: HandleMessage;
   #handleAcks: IClientOptions["customHandleAcks"];
   #keysChanged = false;
+  /** Held payloads are to be tried again: a listener threw before the last one. */
+  #isRetryCut = false;
   #receiving = false;
   #renewing = false;
 
@@ -353,9 +355,11 @@ class Shim {
   }
 
   #retryUnstored(): void {
-    if (!this.#hold.isUnstored()) return;
-    this.#hold.retry((held) => this.#retry(held));
-    this.#settle();
+    try {
+      if (this.#hold.isUnstored()) this.#retryHeld();
+    } finally {
+      this.#settle();
+    }
   }
 
   /** Runs after "message" was emitted for the packet; MQTT.js acknowledges when `done` has no error. */
@@ -396,17 +400,37 @@ class Shim {
     this.#emit("refused", { status: error.status, topic, packet });
   }
 
-  /** What follows from a payload, once its replies are on their way. */
+  /** What follows from a payload, once its replies are on their way; a listener may throw anywhere in it. */
   #settle(): void {
-    if (this.#keysChanged) {
-      this.#keysChanged = false;
-      this.#session.keysChanged();
-      this.#hold.retry((held) => this.#retry(held));
+    try {
+      if (this.#keysChanged) this.#followKeys();
+      else if (this.#isRetryCut) this.#retryHeld();
+    } finally {
+      this.#session.answerWants();
+    }
+  }
+
+  #followKeys(): void {
+    this.#keysChanged = false;
+    this.#session.keysChanged();
+    try {
+      this.#retryHeld();
+    } finally {
       this.#reseal();
       this.#renewWill();
       this.#emit("keys");
     }
-    this.#session.answerWants();
+  }
+
+  /** A listener that throws ends the round; the next payload or tick goes on with it. */
+  #retryHeld(): void {
+    this.#isRetryCut = false;
+    try {
+      this.#hold.retry((held) => this.#retry(held));
+    } catch (error) {
+      this.#isRetryCut = true;
+      throw error;
+    }
   }
 
   // Publishing

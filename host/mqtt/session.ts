@@ -132,11 +132,12 @@ export class Session {
 
   #tickLater(): void {
     this.#ticker = this.#world.setTimer(this.#times.tickMs, () => {
+      // First of all: a listener that throws must not end the ticks.
+      this.#tickLater();
       this.#guarded(() => this.#client.tick());
-      this.#onTick();
       this.answerWants();
       this.#helloAgain();
-      this.#tickLater();
+      this.#onTick();
     });
   }
 

@@ -386,6 +386,32 @@ test("mqtt: a held payload is not delivered twice when its session sends it agai
   assert.deepEqual([r.texts, r.refused], [["a=once"], []]);
 });
 
+test("mqtt: a listener that throws loses no other payload that was held, and its error is seen", async () => {
+  await using r = await connected({ protect: { holdMs: 60_000 } });
+  const channel = r.device.hold("a");
+  const next = { ...channel, generation: 2 };
+  for (let n = 1; n <= 4; n++) r.broker.publish("a", r.device.frame(next, "a", `${n}`));
+  r.broker.publish("a", r.device.frame(channel, "a", "old"));
+  await r.broker.until("the old text", () => r.texts.length === 1);
+  let keys = 0;
+  r.mqtt.on("keys", () => keys++);
+  r.mqtt.once("message", () => {
+    throw new Error("a listener's bug");
+  });
+  r.device.onControl = () => {
+    channel.generation = 2;
+    return true;
+  };
+  const rotate = (): unknown => r.mqtt.ampoule.receive(r.device.downTopic, Buffer.from("rotate"));
+  assert.throws(rotate, /a listener's bug/);
+  assert.equal(keys, 1);
+  r.broker.publish("a", r.device.frame(channel, "a", "later"));
+  await r.broker.until("the others", () => r.texts.length === 6);
+  assert.deepEqual(r.texts.slice(0, 2), ["a=old", "a=1"]);
+  assert.deepEqual([...r.texts].sort().slice(0, 4), ["a=1", "a=2", "a=3", "a=4"]);
+  assert.deepEqual(r.refused, []);
+});
+
 test("mqtt: a retained value that came before its channel is opened when the channel comes", async () => {
   await using r = await connected({ protect: { holdMs: 5000 } });
   const channel = r.device.hold("a");
