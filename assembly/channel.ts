@@ -76,10 +76,10 @@ export function baseHere(): i32 {
 }
 
 /** Whether a frame of that epoch, or of an older one, could still find its key (SPEC W-7). */
-export function isReadable(epoch: i32): bool {
-  if (epoch >= HELD_EPOCH) return epoch - HELD_EPOCH >= baseHere();
+export function isReadable(epoch: i32): i32 {
+  if (epoch >= HELD_EPOCH) return i32(epoch - HELD_EPOCH >= baseHere());
   // Frames were taken ahead of what is kept: a newer epoch guards the kept ones below it.
-  return pub8(here.ch + CH_PREV_COUNT) != 0 && epoch - PREV_EPOCH >= pub16(here.ch + CH_PREV_FIRST);
+  return i32(pub8(here.ch + CH_PREV_COUNT) != 0) & i32(epoch - PREV_EPOCH >= pub16(here.ch + CH_PREV_FIRST));
 }
 
 /** R of SPEC W-5: 1, 16 or 64. */

@@ -142,7 +142,7 @@ export function control(frameLen: i32, topicLen: i32, index: i32, count: i32, pa
   wipe(FRAME, frameLen);
   countRefusal(status);
   // The second pass got other bytes than the first: what is half applied must not go on, nor be stored.
-  if (place >> PASS_SHIFT == APPLY) blank();
+  if (apply) blank();
   return status;
 }
 

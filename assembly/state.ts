@@ -336,7 +336,7 @@ function applyMark(text: usize): i32 {
 /** Raises the row of the sender at hand, in the held generation or the one kept behind it. */
 function raisePeer(behind: i32, bound: i32, pinned: i32): i32 {
   here.epoch = here.step + (behind ? PREV_EPOCH : HELD_EPOCH);
-  if (<u32>behind > 1 || !isReadable(here.epoch)) return OK;
+  if (i32(<u32>behind > 1) | i32(!isReadable(here.epoch))) return OK;
   const row = openRow();
   if (!row) return NO_ROOM;
   store<u8>(ROW_COPY + ROW_PINNED, pub8(ROW_COPY + ROW_PINNED) | pinned);
