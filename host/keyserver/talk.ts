@@ -289,13 +289,18 @@ export class Talk {
     return row;
   }
 
-  /** Members whose channel can only be replaced get numbers that never went out (SPEC V-2). */
+  /**
+   * Members whose channel can only be replaced get numbers that never went out (SPEC V-2). A reset
+   * replaces every channel, also one that was set after an earlier reset: its counters begin anew.
+   */
   #replaceWhatMust(device: DeviceRow): void {
+    const reset = device.doubt === DOUBT.reset;
     const held = new Map(this.#records.held(device.id).map((row) => [row.channel, row]));
     for (const { channel: id } of this.#records.memberships(device.id)) {
       const channel = this.#records.channel(id) as ChannelRow;
       const member = this.#records.member(id, device.id) as MemberRow;
-      if (mustReplace(held.get(id), this.#desired.setting(channel, member))) this.#desired.lost(member);
+      const replaced = mustReplace(held.get(id), this.#desired.setting(channel, member));
+      if (replaced || (reset && member.sent)) this.#desired.lost(member);
       if (member.replace && member.sent) this.#desired.renumber(channel, member);
     }
   }
