@@ -8,8 +8,10 @@ import type { Identity, Store, StoredState } from "./store.ts";
 
 /** More than the largest blob of the host build (SPEC T-2, T-3). */
 const SLOT_MAX = 4 << 20;
-/** A third of a million marks: far more than a device appends between two blobs. */
+/** A third of a million marks: far more than a device appends before it stores the blob it is asked for. */
 const MARKS_MAX = 16 << 20;
+/** Five thousand marks: what is read at each start stays short. */
+const MARKS_WANTED = 256 << 10;
 const FILES = new Set(["lock", "slot-0", "slot-1", "marks"]);
 const TEMPORARY = /\.tmp$/;
 
@@ -87,6 +89,10 @@ export class DirectoryStore implements Store {
     this.#demandOpen();
     this.#disk.remove(this.#path("marks"));
     this.#marksSize = 0;
+  }
+
+  wantsBlob(): boolean {
+    return this.#marksSize > MARKS_WANTED;
   }
 
   /** Gives the lock back. May be called twice. */

@@ -30,5 +30,7 @@ export interface Store {
   appendMark(mark: Uint8Array): void;
   /** Called after both slots were written: marks of older sequences are not needed any more. */
   clearMarks(): void;
+  /** True when so many marks have been appended that a blob should be stored, after which they go. */
+  wantsBlob?(): boolean;
   close(): void;
 }

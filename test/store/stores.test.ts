@@ -317,6 +317,29 @@ test("directory store: an identity that is absent, too long or damaged is refuse
   }
 });
 
+test("directory store: asks for a blob beyond 256 KiB of marks, long before it is full [T-5]", () => {
+  const disk = new FakeDisk();
+  disk.write("id.json", new TextEncoder().encode(formatIdentity(IDENTITY)));
+  const most = Math.floor((256 << 10) / MARK_SIZE);
+  disk.write("id.json.state/marks", new Uint8Array(most * MARK_SIZE));
+  const open = (): DirectoryStore => new DirectoryStore(withDisk(disk), "id.json");
+  const store = open();
+  assert.equal(store.wantsBlob(), false);
+  store.appendMark(mark(1));
+  assert.equal(store.wantsBlob(), true);
+  store.close();
+  const again = open();
+  assert.equal(again.wantsBlob(), true, "after a restart too");
+  again.clearMarks();
+  assert.equal(again.wantsBlob(), false);
+});
+
+test("memory store: never asks for a blob", () => {
+  const store: Store = new MemoryStore(IDENTITY);
+  store.appendMark(mark(1));
+  assert.equal(store.wantsBlob?.() ?? false, false);
+});
+
 test("directory store: what a cut-off write left beside a file is removed", () => {
   const disk = new FakeDisk();
   disk.write("id.json", new TextEncoder().encode(formatIdentity(IDENTITY)));
