@@ -122,6 +122,8 @@ export class Device {
   #lastTopic: string | undefined;
   #lastTopicLength = 0;
   #keyErased: boolean;
+  /** Slot that may be torn: the other one is the only good one. */
+  #suspect: 0 | 1 = 0;
 
   /** Loads the state from the store. Throws RefusedError("BAD_RECORD") when both slots are lost (SPEC T-8). */
   constructor(options: DeviceOptions) {
@@ -412,10 +414,16 @@ export class Device {
     }
   }
 
-  /** Writes both slots, then confirms. If that fails the core stays PENDING and the next call tries again. */
+  /**
+   * Writes both slots, slot 1 last, then confirms; a slot that may be torn is written before the other is touched.
+   * If that fails the core stays PENDING and the next call tries again.
+   */
   #storeBlob(): void {
-    this.#store.writeSlot(0, this.#blob());
-    this.#store.writeSlot(1, this.#blob());
+    for (const slot of this.#suspect === 1 ? ([1, 0, 1] as const) : ([0, 1] as const)) {
+      this.#suspect = slot;
+      this.#store.writeSlot(slot, this.#blob());
+    }
+    this.#suspect = 0;
     this.#store.clearMarks();
     this.#calls.stored();
     this.#eraseProvisionedKey();
@@ -488,9 +496,12 @@ export class Device {
       if (identity.key === undefined || !slots.includes(null)) throw new RefusedError("BAD_RECORD");
       this.#init(identity, bootNonce);
     }
-    for (const mark of marks) this.#loadMark(mark);
-    this.#calls.loadEnd(torn ? 1 : 0);
-    if (torn || (newer === 0 && valid[1])) this.#storeBlob();
+    let lost = torn ? 1 : 0;
+    for (const mark of marks) lost += this.#loadMark(mark);
+    for (let i = 0; i < lost; ++i) this.#calls.loadEnd(1);
+    const loaded = valid[1] ? newer : 1 - newer;
+    this.#suspect = loaded === 0 ? 1 : 0;
+    if (lost > 0 || (newer === 0 && valid[1])) this.#storeBlob();
     else this.#eraseProvisionedKey();
   }
 
@@ -514,12 +525,13 @@ export class Device {
     return status === STATUS.OK && at === blob.length;
   }
 
-  /** A mark that does not verify was torn while it was appended: nothing had used it. */
-  #loadMark(mark: Uint8Array): void {
+  /** A whole record that does not verify is a lost write (SPEC T-8): 1, else 0. */
+  #loadMark(mark: Uint8Array): 0 | 1 {
     this.#memory.set(mark.subarray(0, MARK_SIZE), this.#frame);
     const status = this.#calls.loadMark();
-    if (status !== STATUS.OK && status !== STATUS.BAD_RECORD && status !== STATUS.BAD_TAG)
-      throw this.#refusal(status);
+    if (status === STATUS.BAD_RECORD) return 1;
+    if (status !== STATUS.OK) throw this.#refusal(status);
+    return 0;
   }
 }
 

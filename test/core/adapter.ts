@@ -141,12 +141,15 @@ export class CoreModel implements DeviceModel {
     if (written.length === 2 && newest < 0) return this.stop(STATUS.BAD_RECORD);
     if (newest < 0) this.init(identity, bootNonce);
     else if (newest < order.length - 1) this.load(identity, bootNonce, order[newest] as Bytes);
+    let lost = valid.includes(false) ? 1 : 0;
     for (const mark of marks) {
       if (mark.length !== MARK_SIZE) continue;
       this.memory.set(mark, this.frame);
-      if (this.call("loadMark") === STATUS.NO_ROOM) return this.stop(STATUS.NO_ROOM);
+      const status = this.call("loadMark");
+      if (status === STATUS.NO_ROOM) return this.stop(STATUS.NO_ROOM);
+      if (status === STATUS.BAD_RECORD) lost++;
     }
-    this.call("loadEnd", valid.includes(false) ? 1 : 0);
+    for (let i = 0; i < lost; ++i) this.call("loadEnd", 1);
     return { status: STATUS.OK };
   }
 

@@ -46,6 +46,7 @@ const BEACON_PAUSE = 16;
 const LOST_WRITE_SKIP = 1024;
 const COUNTER_END = 65536;
 const SEQUENCE_MAX = 0xffffffff;
+const MARK_SIZE = 48;
 const LATE_MAX = 7;
 // P-5: what a device without storage takes.
 const SIV_SUITES = 0b0101;
@@ -259,9 +260,12 @@ export class Device implements DeviceModel {
       .filter((state) => state !== null);
     if (written.length === 2 && states.length === 0) return this.stop(STATUS.BAD_RECORD);
     const newest = states.reduce((a, b) => (b.sequence > a.sequence ? b : a), states[0] ?? fresh);
-    const marked = this.withMarks(newest, keeper, marks);
-    if (marked === null) return this.stop(STATUS.NO_ROOM);
-    this.boot(states.length < written.length ? this.afterLostWrite(marked) : marked, bootNonce);
+    let state = this.withMarks(newest, keeper, marks);
+    if (state === null) return this.stop(STATUS.NO_ROOM);
+    const bad = marks.filter((mark) => mark.length === MARK_SIZE && storage.openMark(keeper, mark) === null);
+    const lost = bad.length + (states.length < written.length ? 1 : 0);
+    for (let i = 0; i < lost; i++) state = this.afterLostWrite(state);
+    this.boot(state, bootNonce);
     return { status: STATUS.OK };
   }
 

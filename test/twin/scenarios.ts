@@ -1058,7 +1058,7 @@ export function markScripts(): Script[] {
       stage.read(given, stage.payload(given, first(3, 0), text(1)), "OK");
     }),
     script(
-      "mark: own and will marks count for the same generation and sender, peers' where held [T-6]",
+      "mark: own and will marks count for the same generation and sender, peers' where held, a changed one is a lost write [T-6, T-8]",
       (stage) => {
         const given = stage.give(generationOf(0), { sender: 3, will: 4 });
         const { id, generation } = given.parameters;
@@ -1086,8 +1086,8 @@ export function markScripts(): Script[] {
         stage.restart("OK", stage.slots, marks);
         stage.write(given, text(1), "OK");
         stage.write(given, text(1), "OK", { will: true });
-        stage.read(given, stage.payload(given, first(0, 69, 8), text(1)), "REPLAYED");
-        stage.read(given, stage.payload(given, first(0, 70, 8), text(1)), "OK");
+        stage.read(given, stage.payload(given, first(0, 70, 8), text(1)), "REPLAYED");
+        stage.read(given, stage.payload(given, first(0, 71, 8), text(1)), "OK");
       },
     ),
   ];
