@@ -116,8 +116,9 @@ export interface BootRow {
   nonce: string;
   /** Of its grant; the higher the newer. */
   revision: Revision;
+  /** The device spoke in this session. */
   confirmed: boolean;
-  /** Null once the session is void. */
+  /** Null once the session is over. */
   random: Uint8Array | null;
 }
 
@@ -548,6 +549,10 @@ export class Records {
       Number(row.confirmed),
       row.random && this.#vault.seal(bootPlace(row.device, row.nonce), row.random),
     );
+  }
+
+  removeBoot(device: string, nonce: string): void {
+    this.#run("DELETE FROM boot WHERE device = ? AND nonce = ?", device, nonce);
   }
 
   #heldRow(row: Row): HeldRow {

@@ -436,11 +436,11 @@ export class Talk {
    */
   #bootHello(device: DeviceRow, hello: Hello, out: Outcome): void {
     const known = this.#records.boot(device.id, hello.boot);
-    if (known !== undefined && known.random === null) {
+    if (known?.confirmed && known.random === null) {
       out.tell("ignored", { device: device.name, detail: "a boot that is over" });
       return;
     }
-    const usable = known !== undefined && known.revision > hello.revision;
+    const usable = known?.random && known.revision > hello.revision;
     const row = usable ? known : this.#newSession(device, hello.boot);
     this.#publishGrant(device, row, out);
     if (row.confirmed && device.class === 2) this.#begunAnew(device, out);
@@ -457,7 +457,7 @@ export class Talk {
 
   #newSession(device: DeviceRow, nonce: string): BootRow {
     const pending = this.#records.sessions(device.id).filter((row) => !row.confirmed);
-    for (const old of pending.slice(PENDING_SESSIONS - 1)) this.#records.saveBoot({ ...old, random: null });
+    for (const old of pending.slice(PENDING_SESSIONS - 1)) this.#records.removeBoot(device.id, old.nonce);
     const revision = this.#takeRevision(device);
     const random = this.#world.random(16);
     const row = { device: device.id, nonce, revision, confirmed: false, random };
@@ -486,12 +486,15 @@ export class Talk {
     out.tell("sent", { device: device.name, detail: `revision ${row.revision}: session` });
   }
 
-  /** The device spoke under a session secret: it runs this boot, all others are over. */
+  /**
+   * The device spoke under a session secret: it runs this boot. A session that ran before is over; grants
+   * that nobody was heard under are forgotten, for nothing proves that their boots are earlier ones.
+   */
   #confirm(device: DeviceRow, row: BootRow, out: Outcome): void {
     for (const other of this.#records.sessions(device.id)) {
-      if (other.nonce !== row.nonce && other.revision < row.revision) {
-        this.#records.saveBoot({ ...other, confirmed: false, random: null });
-      }
+      if (other.nonce === row.nonce) continue;
+      if (other.confirmed) this.#records.saveBoot({ ...other, random: null });
+      else if (other.revision < row.revision) this.#records.removeBoot(device.id, other.nonce);
     }
     row.confirmed = true;
     this.#records.saveBoot(row);

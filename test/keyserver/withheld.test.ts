@@ -74,6 +74,44 @@ for (const kind of ["hello", "ack"] as const) {
 }
 
 test(
+  "withheld: hellos of many earlier boots do not void the grant of the running one for ever [V-8]",
+  onStage(async (stage) => {
+    const a = member(stage);
+    await stage.run(100);
+    const earlier: Uint8Array[] = [];
+    for (let i = 0; i < 20; i++) {
+      earlier.push(a.device.hello());
+      a.reboot();
+    }
+    for (const hello of [a.device.hello(), ...earlier]) await heard(stage, a, hello);
+    await reconnected(stage, a);
+    assert.deepEqual(stage.behind(), []);
+    for (const hello of earlier) await heard(stage, a, hello);
+    await reconnected(stage, a);
+    assert.deepEqual(stage.behind(), [], "and they take nothing from the running session");
+  }),
+);
+
+test(
+  "withheld: a boot whose session was superseded gets no grant, one that never had a session does [V-8]",
+  onStage(async (stage) => {
+    const a = member(stage);
+    const [never, first] = await twoBoots(stage, a);
+    await heard(stage, a, never);
+    for (let i = 0; i < 2; i++) {
+      a.connect();
+      await stage.run(5000);
+      a.reboot();
+    }
+    const before = downs(stage, a).length;
+    await heard(stage, a, first);
+    assert.equal(downs(stage, a).length, before);
+    await heard(stage, a, never);
+    assert.equal(downs(stage, a).length, before + 1);
+  }),
+);
+
+test(
   "withheld: resets whose acks are withheld never bring a sender number back at counter 0 [V-2]",
   onStage(async (stage) => {
     for (const filter of ["x", "y", "z"]) stage.server.createChannel(filter);
