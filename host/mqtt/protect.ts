@@ -2,6 +2,7 @@
 // and events, with text where the network has frames.
 
 import { EventEmitter } from "node:events";
+import { PassThrough } from "node:stream";
 import mqtt, {
   type IClientOptions,
   type IClientPublishOptions,
@@ -233,6 +234,7 @@ class Shim {
       this.#prepareOptions();
       return connect();
     };
+    inner.end = endAlways(inner);
     inner.handleMessage = (packet, done) => this.#acknowledge(packet, done);
     // Before MQTT.js sends what the application queued: beacons are to come before retained values.
     inner.prependListener("connect", ({ sessionPresent }) => this.#connected(sessionPresent));
@@ -553,6 +555,20 @@ function withoutFormat(options: IClientPublishOptions): IClientPublishOptions {
   if (options.properties?.payloadFormatIndicator === undefined) return options;
   const { payloadFormatIndicator: _, ...properties } = options.properties;
   return { ...options, properties };
+}
+
+/**
+ * `end` of a client that may not have connected yet: there MQTT.js fails for want of a stream, and would
+ * wait for answers to what was never sent. A stream that leads nowhere is ended in its place.
+ */
+function endAlways(inner: MqttClient): MqttClient["end"] {
+  const end = inner.end.bind(inner) as (...values: unknown[]) => MqttClient;
+  return (...values: unknown[]) => {
+    if (inner.stream !== undefined) return end(...values);
+    inner.stream = new PassThrough();
+    const callback = values.find((value) => typeof value === "function");
+    return end(true, {}, callback);
+  };
 }
 
 /** MQTT.js resolves a topic alias, but forgets the topic of a QoS 2 packet between PUBLISH and PUBREL. */

@@ -98,6 +98,37 @@ test("connect: with manualConnect the application says when", async () => {
   await client.endAsync();
 });
 
+test("connect: end before any connection leaves the identity free, whichever end it is", async () => {
+  const identity = provision("never");
+  const make = (): ProtectedClient =>
+    connect(plant.broker.url, { manualConnect: true, ampoule: { identity } });
+  const ends: ((client: ProtectedClient) => Promise<unknown>)[] = [
+    (client) => client.endAsync(),
+    (client) => client.endAsync(true),
+    (client) => client.raw.endAsync(),
+    (client) => new Promise<void>((resolve) => client.end(() => resolve())),
+    (client) => new Promise<void>((resolve) => client.end(false, {}, () => resolve())),
+    (client) => {
+      client.publish("plant/never", "never", { qos: 1 });
+      client.subscribe("plant/never");
+      return client.endAsync();
+    },
+  ];
+  for (const end of ends) {
+    const client = make();
+    let ended = 0;
+    client.on("end", () => ended++);
+    await end(client);
+    await sleep(0);
+    assert.equal(ended, 1);
+    assert.equal(client.connected, false);
+  }
+  const client = make();
+  client.connect();
+  await publishes(client, "plant/never", "after all");
+  await client.endAsync();
+});
+
 test("example: the minimal program publishes once it has its keys", async () => {
   const script = join(import.meta.dirname, "..", "..", "examples", "mqtt-minimal.ts");
   const child = spawn(process.execPath, [script, plant.broker.url, provision("example"), "plant/example"], {
