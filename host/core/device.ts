@@ -10,6 +10,7 @@ import {
   FLAG_FINAL,
   FLAG_FIRST,
   FLAG_STORED,
+  FRAME_MAX,
   MARK_SIZE,
   PASS_APPLY,
   PASS_VERIFY,
@@ -124,6 +125,8 @@ export class Device {
   #keyErased: boolean;
   /** Slot that may be torn: the other one is the only good one. */
   #suspect: 0 | 1 = 0;
+  /** The store has many marks: a blob is stored before the next message. */
+  #blobWanted = false;
 
   /** Loads the state from the store. Throws RefusedError("BAD_RECORD") when both slots are lost (SPEC T-8). */
   constructor(options: DeviceOptions) {
@@ -190,6 +193,7 @@ export class Device {
     const max = size - (form & 16 ? 16 : 24);
     const count = text.length === 0 ? 1 : Math.ceil(text.length / Math.max(max, 1));
     if (count > MESSAGE_MAX || (max === 0 && text.length > 0)) throw new RefusedError("BAD_LENGTH", topic);
+    if (this.#blobWanted) this.#storeBlob();
     const topicLength = this.#setTopic(topic);
     const what = options?.will === true ? 1 : 0;
     const payloads: Uint8Array[] = [];
@@ -200,7 +204,7 @@ export class Device {
       this.#memory.set(count === 1 ? text : text.subarray(from, from + length), this.#frame + CHUNK_OFFSET);
       let status = this.#calls.protect(slot, what, index, count, length, topicLength);
       if (status === STATUS.STORE_MARK) {
-        this.#storeMark();
+        this.#storeMarkOrDrop([]);
         status = this.#calls.protect(slot, what, index, count, length, topicLength);
       }
       if (status !== STATUS.OK) throw this.#refusal(status, topic);
@@ -218,8 +222,10 @@ export class Device {
     if (slot < 0) throw new RefusedError("NO_CHANNEL", topic);
     const size = this.#sizeFor(slot, payload);
     const count = payload.length / size;
-    if (payload.length === 0 || !Number.isInteger(count) || count > MESSAGE_MAX)
+    const most = this.#isNarrow(slot) ? 1 : MESSAGE_MAX;
+    if (payload.length === 0 || !Number.isInteger(count) || count > most)
       throw new RefusedError("BAD_LENGTH", topic);
+    if (this.#blobWanted) this.#storeBlob();
     const topicLength = this.#setTopic(topic);
     const stored = options?.stored === true ? FLAG_STORED : 0;
     const chunks: Uint8Array[] = [];
@@ -340,6 +346,10 @@ export class Device {
     return (this.#memory[at + (previous ? 73 : 21)] as number) << 3;
   }
 
+  #isNarrow(slot: number): boolean {
+    return ((this.#memory[this.#calls.channelPtr(slot) + 23] as number) & 4) !== 0;
+  }
+
   #info(at: number): ChannelInfo {
     const view = this.#view;
     const form = view.getUint8(at + 20);
@@ -401,14 +411,16 @@ export class Device {
   #storeMark(): void {
     if (this.#kind === 0) this.#store.appendMark(this.#memory.slice(this.#record, this.#record + MARK_SIZE));
     this.#calls.stored();
+    this.#blobWanted = this.#store.wantsBlob?.() === true;
   }
 
-  /** Stores the mark of an opened payload; if that fails, the payload was not accepted. */
+  /** Stores the mark asked for; if that fails, nothing was accepted or sealed, and no text stays. */
   #storeMarkOrDrop(chunks: Uint8Array[]): void {
     try {
       this.#storeMark();
     } catch (error) {
       this.#calls.discard();
+      this.#memory.fill(0, this.#frame, this.#frame + FRAME_MAX);
       for (const chunk of chunks) chunk.fill(0);
       throw error;
     }
@@ -425,6 +437,7 @@ export class Device {
     }
     this.#suspect = 0;
     this.#store.clearMarks();
+    this.#blobWanted = false;
     this.#calls.stored();
     this.#eraseProvisionedKey();
   }

@@ -21,10 +21,12 @@ const world = { random: (n: number) => new Uint8Array(n) } as World;
 
 class PowerCut extends Error {}
 
-type Cut = { at: number; how: "before" | "torn" | "after" } | null;
+/** `again`: power fails a second time, tearing the n-th write after the first cut. */
+type Cut = { at: number; how: "before" | "torn" | "after"; again?: number } | null;
 
 /** A store whose n-th write is the last before power fails. */
 class CuttingStore extends MemoryStore {
+  wantsBlob?: () => boolean;
   writes = 0;
   cut: Cut = null;
 
@@ -34,7 +36,7 @@ class CuttingStore extends MemoryStore {
     const isNow = cut !== null && now === cut.at;
     if (!isNow || cut.how !== "before") write(isNow && cut.how === "torn");
     if (!isNow) return;
-    this.cut = null;
+    this.cut = cut.again === undefined ? null : { at: now + cut.again, how: "torn" };
     throw new PowerCut();
   }
 
@@ -234,3 +236,30 @@ for (const suite of [0, 1]) {
     }
   });
 }
+
+test("device: a second cut while it recovers from the first costs no more than lost writes [T-7, T-8]", () => {
+  const { writer, reader } = play(null, null, 0);
+  for (const again of [1, 2, 3, 4]) {
+    for (let at = 1; at <= writer; ++at) {
+      const { lost } = play({ at, how: "torn", again }, null, 0);
+      assert.equal(lost, 0, `cut at write ${at} and ${again} writes later: the reader lost texts`);
+    }
+    for (let at = 1; at <= reader; ++at) {
+      const { lost } = play(null, { at, how: "torn", again }, 0);
+      assert.ok(lost <= 64, `cut at write ${at} and ${again} writes later: ${lost} lost`);
+    }
+  }
+});
+
+test("device: stores a blob before the next message when its store has many marks, and goes on from it [T-7]", () => {
+  const machine = new Machine(3);
+  const generation = new Generation({ suite: 0, realm: REALM, id: CHANNEL, generation: 1 }, run(0x21, 16));
+  machine.bring([
+    { code: 1, parameters: parametersOf(generation, { sender: 1 }) },
+    ...nodeCommands(CHANNEL, 1, generation.lease(0, 127, 0)),
+  ]);
+  machine.store.wantsBlob = () => machine.store.load().marks.length >= 2;
+  for (let i = 0; i < 200; ++i) machine.device.protect(CHANNEL, TOPIC, utf8(`${i}`));
+  assert.ok(machine.store.load().marks.length <= 2);
+  assert.equal(machine.store.load().slots.includes(null), false);
+});
