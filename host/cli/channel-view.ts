@@ -26,6 +26,7 @@ export function describeChannel(state: ChannelState): string {
     `${filter} is channel ${id}`,
     `generation ${generation}, step ${step}, late ${late}, ahead ${ahead}`,
     `${suiteName(suite)}, frames of ${frameSize} bytes, tags of ${shortTag ? 8 : 16}, ${traits(state)}`,
+    schedule(state),
   ];
   return `${lines.join("\n")}\n\n${memberTable(state)}`;
 }
@@ -36,6 +37,22 @@ function traits({ stored, narrow, topicMode, markBlock, leaseSteps }: ChannelSta
   if (topicMode === 1) words.push("not bound to topics");
   words.push(`mark every ${markBlock}`, `leases of ${leaseSteps} steps`);
   return words.join(", ");
+}
+
+function schedule({ stepEvery, steppedAt }: ChannelState): string {
+  const last = steppedAt === 0 ? "" : `, last at ${new Date(steppedAt).toISOString()}`;
+  return `${stepEvery === 0 ? "steps by hand only" : `steps every ${duration(stepEvery)}`}${last}`;
+}
+
+/** In the largest unit that gives a whole number. */
+function duration(seconds: number): string {
+  const units: [string, number][] = [
+    ["d", 86_400],
+    ["h", 3600],
+    ["m", 60],
+  ];
+  const [unit, size] = units.find(([, size]) => seconds % size === 0) ?? ["s", 1];
+  return `${seconds / size}${unit}`;
 }
 
 function memberTable({ members }: ChannelState): string {

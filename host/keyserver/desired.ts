@@ -27,6 +27,8 @@ export interface ChannelParams {
   markBlock?: 1 | 16 | 64;
   /** Default length of leases, 1 to 128 steps; default 64. */
   leaseSteps?: number;
+  /** Seconds after which a serving key server moves the step by itself, at least 60; 0: never. Default a day. */
+  stepEvery?: number;
 }
 
 export interface GrantOptions {
@@ -50,6 +52,9 @@ export interface CounterBlock {
 const SENDER_MAX = 0xffff;
 const GENERATION_MAX = 0xffffffff;
 const COUNTERS = 65536;
+const STEP_EVERY = 86_400;
+const STEP_EVERY_MIN = 60;
+const STEP_EVERY_MAX = 0xffffffff;
 const EPOCH_2025 = Date.UTC(2025, 0, 1);
 
 export class Desired {
@@ -117,10 +122,26 @@ export class Desired {
       return;
     }
     channel.step++;
+    channel.steppedAt = this.#world.now();
     channel.target = Math.max(channel.target, channel.step);
     this.#records.saveChannel(channel);
     this.#records.saveNodes(channel, this.tree(channel).rest(baseOf(channel)));
     for (const member of this.#records.members(channel.id)) this.#renew(channel, member);
+  }
+
+  /**
+   * Moves the step of a channel whose time has come: one step, however many intervals were missed. A clock
+   * that has gone back begins the interval anew. True if the step moved.
+   */
+  stepIfDue(channel: ChannelRow): boolean {
+    const now = this.#world.now();
+    if (channel.steppedAt === 0 || channel.steppedAt > now) {
+      channel.steppedAt = now;
+      this.#records.saveChannel(channel);
+      return false;
+    }
+    this.step(channel);
+    return true;
   }
 
   /** Draws a new generation. `keep`: members may go on reading the steps of the old one that are in use. */
@@ -333,7 +354,7 @@ export class Desired {
     if (generation > GENERATION_MAX) {
       throw new ServerError("CHANNEL_FULL", `${JSON.stringify(channel.filter)} has no generation left`);
     }
-    Object.assign(channel, { generation, step: 0, target: 0, keep });
+    Object.assign(channel, { generation, step: 0, target: 0, keep, steppedAt: this.#world.now() });
     const scope = this.scope(channel);
     const secret = this.#world.random(16);
     this.#records.saveChannel(channel);
@@ -402,11 +423,13 @@ function channelOf(filter: string, params: ChannelParams): ChannelRow {
     narrow: params.narrow ?? false,
     markBlock: params.markBlock ?? 16,
     leaseSteps: params.leaseSteps ?? 64,
+    stepEvery: params.stepEvery ?? STEP_EVERY,
     generation: 0,
     step: 0,
     target: 0,
     keep: false,
     nextSender: 1,
+    steppedAt: 0,
   };
   checkParams(row);
   return row;
@@ -429,6 +452,10 @@ function checkParams(row: ChannelRow): void {
   demand(row.late >= row.ahead + 1, "late is at least ahead + 1");
   demand([1, 16, 64].includes(row.markBlock), "the mark block is 1, 16 or 64");
   demand(isWhole(row.leaseSteps, 1, LEASE_MAX), `a lease has 1 to ${LEASE_MAX} steps`);
+  demand(
+    row.stepEvery === 0 || isWhole(row.stepEvery, STEP_EVERY_MIN, STEP_EVERY_MAX),
+    `steps are at least ${STEP_EVERY_MIN} seconds apart, or 0`,
+  );
 }
 
 function isWhole(value: number, least: number, most: number): boolean {

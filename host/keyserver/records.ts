@@ -9,7 +9,7 @@ import type { Database, SqlValue, World } from "../world.ts";
 import type { Revision } from "./bytes.ts";
 import type { Setting } from "./commands.ts";
 import { ServerError } from "./errors.ts";
-import { APPLICATION_ID, SCHEMA, SCHEMA_VERSION } from "./schema.ts";
+import { APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION } from "./schema.ts";
 import type { TreeNode } from "./tree.ts";
 import { type Unlock, type UnlockParams, Vault } from "./vault.ts";
 
@@ -64,12 +64,16 @@ export interface ChannelRow {
   narrow: boolean;
   markBlock: number;
   leaseSteps: number;
+  /** Seconds between steps that the server moves by itself; 0: none. */
+  stepEvery: number;
   generation: number;
   step: number;
   /** The step that the server moves to, for members that wait for it. */
   target: number;
   keep: boolean;
   nextSender: number;
+  /** When the step last moved or the generation began, in milliseconds since 1970; 0: not known. */
+  steppedAt: number;
 }
 
 export interface MemberRow {
@@ -168,7 +172,7 @@ export class Records {
     }
   }
 
-  /** Throws NO_REALM, NOT_OURS, TOO_NEW or WRONG_KEY; nothing is written then. */
+  /** Migrates an older schema. Throws NO_REALM, NOT_OURS, TOO_NEW or WRONG_KEY; nothing is written then. */
   static open(world: World, path: string, unlock: Unlock): Records {
     const database = connect(world, path);
     try {
@@ -176,6 +180,7 @@ export class Records {
       const row = one(database.prepare("SELECT * FROM realm").get(), path);
       const vault = Vault.unlock(unlock, unlockParams(row), world);
       prove(vault, row);
+      migrate(database);
       return new Records(database, vault);
     } catch (error) {
       database.close();
@@ -321,8 +326,8 @@ export class Records {
   addChannel(row: ChannelRow): void {
     this.#run(
       `INSERT INTO channel (id, filter, suite, frame_size, short_tag, topic_mode, late, ahead, stored, narrow,
-       mark_block, lease_steps, generation, step, target, keep, next_sender, seed)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, ?, x'')`,
+       mark_block, lease_steps, generation, step, target, keep, next_sender, seed, step_every, stepped_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, ?, x'', ?, ?)`,
       row.id,
       row.filter,
       row.suite,
@@ -336,6 +341,8 @@ export class Records {
       row.markBlock,
       row.leaseSteps,
       row.nextSender,
+      row.stepEvery,
+      row.steppedAt,
     );
   }
 
@@ -352,14 +359,25 @@ export class Records {
     return this.#all("SELECT * FROM channel ORDER BY filter").map(channelRow);
   }
 
+  /** Channels with a schedule whose time has come, or was set by a clock that has gone back since. */
+  channelsDue(now: number): ChannelRow[] {
+    return this.#all(
+      `SELECT * FROM channel WHERE step_every > 0 AND (stepped_at > ? OR stepped_at + 1000 * step_every <= ?)`,
+      now,
+      now,
+    ).map(channelRow);
+  }
+
   saveChannel(row: ChannelRow): void {
     this.#run(
-      "UPDATE channel SET generation = ?, step = ?, target = ?, keep = ?, next_sender = ? WHERE id = ?",
+      `UPDATE channel SET generation = ?, step = ?, target = ?, keep = ?, next_sender = ?, stepped_at = ?
+       WHERE id = ?`,
       row.generation,
       row.step,
       row.target,
       Number(row.keep),
       row.nextSender,
+      row.steppedAt,
       row.id,
     );
   }
@@ -636,6 +654,16 @@ function inspect(database: Database, path: string): "empty" | "realm" {
   return "realm";
 }
 
+/** One transaction; another process may have done it meanwhile. */
+function migrate(database: Database): void {
+  const version = (): number => int(database.prepare("PRAGMA user_version").get(), "user_version");
+  if (version() === SCHEMA_VERSION) return;
+  database.exec("BEGIN IMMEDIATE");
+  for (const sql of MIGRATIONS.slice(version() - 1)) database.exec(sql);
+  database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+  database.exec("COMMIT");
+}
+
 function notOurs(path: string, cause?: unknown): ServerError {
   return new ServerError("NOT_OURS", `${path} is not a key server's database`, { cause });
 }
@@ -724,6 +752,8 @@ function channelRow(row: Row): ChannelRow {
     target: int(row, "target"),
     keep: flag(row, "keep"),
     nextSender: int(row, "next_sender"),
+    stepEvery: int(row, "step_every"),
+    steppedAt: int(row, "stepped_at"),
   };
 }
 

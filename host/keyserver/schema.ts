@@ -2,7 +2,7 @@
 
 /** "AMPK" */
 export const APPLICATION_ID = 0x414d504b;
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 /**
  * Ids and nonces are hex. Revisions are 16 hex digits, incarnation first, and compare as text.
@@ -59,7 +59,9 @@ CREATE TABLE channel (
   target INTEGER NOT NULL,
   keep INTEGER NOT NULL,
   next_sender INTEGER NOT NULL,
-  seed BLOB NOT NULL
+  seed BLOB NOT NULL,
+  step_every INTEGER NOT NULL DEFAULT 86400,
+  stepped_at INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE node (
   channel TEXT NOT NULL REFERENCES channel (id) ON DELETE CASCADE,
@@ -130,3 +132,12 @@ CREATE TABLE past (
   clear INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 `;
+
+/**
+ * What brings a database of an older schema to the next one: from version i + 1 to i + 2. New columns
+ * come last in their tables, so that a migrated table is the same as a new one.
+ */
+export const MIGRATIONS: string[] = [
+  `ALTER TABLE channel ADD COLUMN step_every INTEGER NOT NULL DEFAULT 86400;
+   ALTER TABLE channel ADD COLUMN stepped_at INTEGER NOT NULL DEFAULT 0;`,
+];

@@ -55,6 +55,8 @@ export interface ChannelState extends Required<ChannelParams> {
   step: number;
   /** The step the server is moving to. */
   target: number;
+  /** When the step last moved or the generation began, in milliseconds since 1970. */
+  steppedAt: number;
   members: MemberState[];
 }
 
@@ -332,6 +334,10 @@ export class KeyServer {
   #step(channel: ChannelRow, out: Outcome): void {
     const generation = channel.generation;
     this.#desired.step(channel);
+    this.#stepped(channel, generation, out);
+  }
+
+  #stepped(channel: ChannelRow, generation: number, out: Outcome): void {
     out.erased = true;
     if (channel.generation === generation) {
       out.tell("step", { channel: channel.filter, detail: String(channel.step) });
@@ -463,12 +469,25 @@ export class KeyServer {
     this.#pollTimer = this.#world.setTimer(this.#tuning.poll, () => {
       this.#guard(() => {
         this.#payErasure();
+        this.#stepDue();
         const version = this.#records.dataVersion();
         if (version !== this.#dataVersion) this.#reconcileAll(false);
         if (this.#connected) this.#dataVersion = version;
       });
       if (this.#link !== null) this.#poll();
     });
+  }
+
+  /** Steps whose time has come; asked at every poll, so that no jump of the clock is missed. */
+  #stepDue(): void {
+    if (!this.#connected || this.#records.channelsDue(this.#world.now()).length === 0) return;
+    this.#commit((out) => {
+      for (const channel of this.#records.channelsDue(this.#world.now())) {
+        const { generation } = channel;
+        if (this.#desired.stepIfDue(channel)) this.#stepped(channel, generation, out);
+      }
+    });
+    this.#reconcileAll(false);
   }
 
   /** Newcomers wait for a step: one move after another, so that what is under way stays readable. */
@@ -546,7 +565,7 @@ export class KeyServer {
 
   #state(channel: ChannelRow): ChannelState {
     const names = new Map(this.#records.devices().map((device) => [device.id, device.name]));
-    const { id, filter, generation, step, target } = channel;
+    const { id, filter, generation, step, target, steppedAt } = channel;
     const members = this.#records.members(channel.id).map((member) => ({
       device: member.device,
       name: names.get(member.device) ?? "",
@@ -558,7 +577,7 @@ export class KeyServer {
       renew: member.renew,
       writes: member.writes,
     }));
-    return { id, filter, generation, step, target, ...paramsOf(channel), members };
+    return { id, filter, generation, step, target, steppedAt, ...paramsOf(channel), members };
   }
 }
 
@@ -574,6 +593,7 @@ function paramsOf(channel: ChannelRow): Required<ChannelParams> {
     narrow: channel.narrow,
     markBlock: channel.markBlock as 1 | 16 | 64,
     leaseSteps: channel.leaseSteps,
+    stepEvery: channel.stepEvery,
   };
 }
 

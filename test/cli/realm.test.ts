@@ -89,6 +89,31 @@ test("provision: overwrites only with --force, and leaves no device without an i
   assert.deepEqual(names, ["a"]);
 });
 
+test("channel: --step-every takes times, seconds and never, and show tells it", async () => {
+  await using shell = new Shell();
+  await shell.ok("init");
+  const times: [string, number, RegExp][] = [
+    ["30m", 1800, /steps every 30m, last at 20/],
+    ["24h", 86_400, /steps every 1d/],
+    ["90", 90, /steps every 90s/],
+    ["7200s", 7200, /steps every 2h/],
+    ["never", 0, /steps by hand only/],
+  ];
+  for (const [time, seconds, shown] of times) {
+    await shell.ok("channel", "create", time, "--step-every", time);
+    const channel = JSON.parse(await shell.ok("channel", "show", time, "--json"));
+    assert.equal(channel.stepEvery, seconds);
+    assert.match(await shell.ok("channel", "show", time), shown);
+  }
+  await shell.ok("channel", "create", "default");
+  assert.match(await shell.ok("channel", "show", "default"), /steps every 1d/);
+  for (const time of ["59", "0", "1w", "-1h", "1.5h", "", "366d"]) {
+    const refused = await shell.run(["channel", "create", "bad", `--step-every=${time}`]);
+    assert.equal(refused.code, 1, time);
+    assert.match(refused.err, /from a minute to a year, or never/);
+  }
+});
+
 test("channel: create, grant, list, show, rotate, step, revoke, delete", async () => {
   await using shell = new Shell();
   await shell.ok("init");

@@ -77,6 +77,12 @@ export class StageWorld implements World {
     throw new Error("the stage gives links of its hub");
   }
 
+  /** Sets the clock back; timers keep the time that is left to them. */
+  turnBack(ms: number): void {
+    this.#now -= ms;
+    for (const timer of this.#timers) timer.at -= ms;
+  }
+
   /** Lets `ms` milliseconds pass. */
   async run(ms: number): Promise<void> {
     const end = this.#now + ms;

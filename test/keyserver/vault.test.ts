@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { type ServerCode, ServerError } from "../../host/keyserver/errors.ts";
 import { Records } from "../../host/keyserver/records.ts";
+import { SCHEMA_VERSION } from "../../host/keyserver/schema.ts";
 import { KeyServer } from "../../host/keyserver/server.ts";
 import { Vault } from "../../host/keyserver/vault.ts";
 import { nodeWorld } from "../../host/node-world.ts";
@@ -119,7 +120,7 @@ test("keyserver: a file that is no realm, or a newer one, is refused by name and
   const newer = join(dir, "newer.db");
   create(newer)().close();
   const database = world.database(newer);
-  database.exec("PRAGMA user_version = 2");
+  database.exec(`PRAGMA user_version = ${SCHEMA_VERSION + 1}`);
   database.close();
   assert.throws(open(newer), isRefused("TOO_NEW"));
   assert.throws(open(join(dir, "absent.db")), isRefused("NO_REALM"));

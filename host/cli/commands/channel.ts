@@ -1,6 +1,6 @@
 // `ampoule channel`: which topics are sealed, and for whom.
 
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { ChannelParams, KeyServer } from "../../keyserver/server.ts";
 import { CHANNEL_HEAD, channelJson, channelRow, describeChannel } from "../channel-view.ts";
 import { examples } from "../help.ts";
@@ -32,6 +32,7 @@ interface CreateOptions extends RealmOptions {
   stored: boolean;
   markBlock?: string;
   lease?: number;
+  stepEvery?: number;
   bindTopic: boolean;
 }
 
@@ -53,7 +54,12 @@ function addCreate(channel: Command, io: Io): void {
         "frames accepted for each mark that is stored (default 16)",
       ).choices(["1", "16", "64"]),
     )
-    .option("--lease <steps>", "length of a grant in steps (default 64)", integer(1, 128));
+    .option("--lease <steps>", "length of a grant in steps (default 64)", integer(1, 128))
+    .option(
+      "--step-every <time>",
+      "move the step by itself: 30m, 1h, 1d, seconds, or never (default 1d)",
+      interval,
+    );
   onRealm(create, (name: string, options: CreateOptions) =>
     withRealm(options, io, (server) => {
       server.createChannel(name, params(options));
@@ -65,6 +71,10 @@ function addCreate(channel: Command, io: Io): void {
     [
       "ampoule channel create door/lock --frame-size 64 --mark-block 1 --no-stored",
       "short commands, no retained ones",
+    ],
+    [
+      "ampoule channel create 'lab/#' --step-every 1h",
+      "what is older than three hours cannot be read any more",
     ],
   ]);
 }
@@ -82,7 +92,20 @@ function params(options: CreateOptions): ChannelParams {
   if (options.ahead !== undefined) chosen.ahead = options.ahead;
   if (options.markBlock !== undefined) chosen.markBlock = Number(options.markBlock) as 1 | 16 | 64;
   if (options.lease !== undefined) chosen.leaseSteps = options.lease;
+  if (options.stepEvery !== undefined) chosen.stepEvery = options.stepEvery;
   return chosen;
+}
+
+const UNIT_SECONDS: Record<string, number> = { "": 1, s: 1, m: 60, h: 3600, d: 86_400 };
+const YEAR = 365 * 86_400;
+
+/** A time in seconds, 0 for never; a minute to a year. */
+function interval(value: string): number {
+  if (value === "never") return 0;
+  const [, digits, unit = ""] = /^(\d{1,9})([smhd]?)$/.exec(value) ?? [];
+  const seconds = Number(digits) * (UNIT_SECONDS[unit] ?? 1);
+  if (seconds >= 60 && seconds <= YEAR) return seconds;
+  throw new InvalidArgumentError("It is 30m, 1h, 1d or seconds, from a minute to a year, or never.");
 }
 
 function addList(channel: Command, io: Io): void {
@@ -177,7 +200,7 @@ const CHANGES: Change[] = [
   {
     verb: "step",
     what: "move a channel one step: keys of steps past are erased",
-    example: "once a day, say, from cron: what is older than two steps can no longer be read",
+    example: "now, whatever its schedule says: what is older than two steps can no longer be read",
     apply: (server, name) => {
       server.step(name);
       return `moved ${name} one step`;
