@@ -445,7 +445,7 @@ export function sendScripts(): Script[] {
         stage.call(call, "OK");
       },
     ),
-    script("device: refuses texts over 64 frames, and channels it does not hold [P-2, F-5]", (stage) => {
+    script("device: refuses texts over 64 frames, and channels it does not hold [P-2, P-7, F-5]", (stage) => {
       const given = stage.give(generationOf(0), { size: 32 });
       stage.write(given, text(512), "OK");
       stage.write(given, text(513), "BAD_ARGUMENT");
