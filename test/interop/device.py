@@ -617,6 +617,8 @@ class Device:
             raise Refused("NO_SESSION")
         if self.kind != 0 and step == 0 and not (count == 1 and chunks[0][:1] == b"\x06"):
             raise Refused("NO_SESSION")
+        if self.kind != 0 and step == 0 and chunks[0][1:9] != self.boot_nonce:
+            raise Refused("BAD_SESSION")
         if revision < self.revision:
             raise Refused("OLD_REVISION")
         if revision == self.revision:
@@ -823,8 +825,6 @@ class Device:
     def _grant_session(self, body, step):
         if step != 0 or self.kind == 0:
             raise Refused("BAD_COMMAND")
-        if body[:8] != self.boot_nonce:
-            raise Refused("BAD_SESSION")
         self._reset(b"")
         self.session = Scope(0, self.realm, self.ident, self.version).derive(self.key, b"A1-sess", body, 16)
 
@@ -1146,7 +1146,7 @@ class Device:
         if generation == c.generation:
             return step >= c.base
         p = c.previous
-        return p is not None and generation == c.generation - 1 and p.first <= step < p.first + len(p.leaves)
+        return p is not None and generation == c.generation - 1 and p.first <= step
 
     # --- storage: section 12
 
@@ -1270,10 +1270,9 @@ class Device:
         self.sequence, channels, chunks = max(valid, key=lambda o: o[0])
         self.highest_sequence = self.sequence + torn
         self._take_blob(channels, chunks)
-        if torn:
+        lost = torn + sum(self._take_mark(mark) for mark in marks)
+        for _ in range(lost):
             self._after_lost_write()
-        for mark in marks:
-            self._take_mark(mark)
         return "OK"
 
     def _take_blob(self, channels, chunks):
@@ -1302,20 +1301,20 @@ class Device:
             row.restore(row.n1.epoch, min(65536, row.bound + self.channel(row.channel).mark_block))
 
     def _take_mark(self, mark):
-        """[T-6]"""
+        """[T-6, T-8] True for a whole record that does not verify."""
         if len(mark) != 48:
-            return
+            return False
         sequence, number = struct.unpack("<II", mark[:8])
         text = open_sealed(0, self.storage_key, *self._record_key(2, 0, sequence, number, ZERO16)[1:], mark[8:32], mark[32:])
         if text is None:
-            return
+            return True
         if sequence == self.sequence:
             self.mark_number = max(self.mark_number, number)
         ident, generation, bound, step, sender, what = struct.unpack("<8sIIHHB", text[:21])
         try:
             c = self.channel(ident)
         except Refused:
-            return
+            return False
         if what in (0, 1):
             own, number = (c.own, c.sender) if what == 0 else (c.will_own, c.will)
             if generation == c.generation and sender == number and (step, bound) > (own.step, own.limit):
@@ -1326,8 +1325,9 @@ class Device:
                 row = Row(ident, sender)
                 self.rows.append(row)
             elif (generation, step, bound) <= (*row.n1.epoch, row.bound):
-                return
+                return False
             row.restore((generation, step), bound)
+        return False
 
 
 # ---------------------------------------------------------------------------------------------
