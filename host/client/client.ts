@@ -6,6 +6,7 @@ import { v8Engine } from "../core/wasm.ts";
 import { RefusedError } from "../status.ts";
 import type { Store } from "../store/store.ts";
 import type { World } from "../world.ts";
+import { Asks } from "./asks.ts";
 import { BoundedMap } from "./bounded.ts";
 import { isFilter, isTopic, match } from "./filter.ts";
 import { Lookup } from "./lookup.ts";
@@ -62,13 +63,14 @@ interface Position {
 export class Client {
   readonly device: Device;
   readonly world: World;
-  /** Called when keys, epochs or channels have changed. */
+  /** Called when keys, epochs or channels have changed, or counters that are wanted may have come. */
   onKeys: () => void = () => {};
   /** Called for a loss that no call reports: a message of a narrow channel that will not be whole. */
   onLoss: (error: RefusedError) => void = () => {};
   readonly #clear: string[];
   readonly #lookup: Lookup;
   readonly #parts = new Parts((topic) => this.onLoss(new RefusedError("GAP", topic)));
+  readonly #asks = new Asks();
   #owesHello = false;
   readonly #stored = new BoundedMap<Position>(STORED_MAX);
 
@@ -105,7 +107,14 @@ export class Client {
     if (!isTopic(topic)) throw new RefusedError("BAD_ARGUMENT", topic);
     const channel = this.#lookup.find(topic);
     if (channel === undefined || this.#isControl(topic)) throw new RefusedError("NO_CHANNEL", topic);
-    return this.#run(topic, () => this.device.protect(channel.id, topic, toBytes(text), options));
+    try {
+      const payloads = this.#run(topic, () => this.device.protect(channel.id, topic, toBytes(text), options));
+      this.#asks.sealed(channel.id);
+      return payloads;
+    } catch (error) {
+      if (error instanceof RefusedError && error.status === "NO_GRANT") this.#asks.want(channel.id);
+      throw error;
+    }
   }
 
   /**
@@ -140,16 +149,26 @@ export class Client {
     return this.unprotect(topic, payload, { stored: options.retained === true });
   }
 
-  /** A hello to publish with QoS 1; `want` is a channel whose counters are wanted (device classes 1, 2). */
-  hello(want?: Uint8Array): Reply {
-    return { topic: this.device.upTopic, payload: this.device.hello(want) };
+  /**
+   * A hello to publish with QoS 1; `want` is a channel whose counters are wanted (device classes 1, 2), by
+   * default one that sealing was refused for.
+   */
+  hello(want: Uint8Array | undefined = this.#asks.wanted()): Reply {
+    const payload = this.device.hello(want);
+    if (want !== undefined) this.#asks.wantAsked(want);
+    return { topic: this.device.upTopic, payload };
   }
 
-  /** A hello when refusals ask for one (SPEC R-13), or a command is stored that was not answered; else null. */
+  /**
+   * A hello when refusals ask for one (SPEC R-13), counters are wanted (P-4), or a command is stored that
+   * was not answered; else null. Ask after each refusal and each tick: pauses are kept here.
+   */
   wantedHello(): Reply | null {
-    if (!this.#owesHello && !this.device.wantsHello()) return null;
+    const isAsked = this.#asks.hearsRefusals && this.device.wantsHello();
+    if (!this.#owesHello && !isAsked && !this.#asks.isWantDue) return null;
     const hello = this.hello();
     this.#owesHello = false;
+    if (isAsked) this.#asks.refusalsAsked();
     return hello;
   }
 
@@ -161,19 +180,24 @@ export class Client {
   /** To be called every few seconds (SPEC R-14). */
   tick(): void {
     this.device.tick();
+    this.#asks.tick(this.device.wantsHello());
   }
 
   /** Forgets keys and unfinished messages; the store stays open. */
   close(): void {
     this.#parts.clear();
     this.#stored.clear();
+    this.#asks.clear();
     this.#lookup.refresh();
     this.device.close();
   }
 
   #control(topic: string, payload: Uint8Array): Received {
     if (payload.length === 0) return { kind: "control", changed: false, replies: [] };
-    const { reply, changed } = this.#run(topic, () => this.device.control(payload));
+    const { reply, changed: moved } = this.#run(topic, () => this.device.control(payload));
+    if (moved) this.#asks.moved();
+    // Counters do not show in the channels.
+    const changed = this.#asks.heard((id) => this.device.channel(id) !== undefined) || moved;
     if (changed) this.#keysChanged();
     const replies = reply === null ? [] : [{ topic: this.device.upTopic, payload: reply }];
     return { kind: "control", changed, replies };
@@ -183,6 +207,7 @@ export class Client {
   #beacon(topic: string, payload: Uint8Array): Received {
     const channel = this.device.channels().find(({ id }) => this.device.epochTopic(id) === topic);
     const changed = channel !== undefined && payload.length > 0 && this.#step(topic, channel, payload);
+    if (changed) this.#asks.moved();
     if (changed) this.#keysChanged();
     return { kind: "control", changed, replies: [] };
   }

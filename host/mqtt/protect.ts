@@ -539,6 +539,7 @@ class Shim {
   #notPublished(topic: string, error: unknown): void {
     if (error instanceof RefusedError) this.#emit("refused", { status: error.status, topic });
     else this.#failed(error instanceof Error ? error : new Error(String(error)));
+    this.#session.answerWants();
   }
 
   #failed(error: Error): void {

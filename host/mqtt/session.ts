@@ -90,12 +90,14 @@ export class Session {
     this.#isAnswered = true;
   }
 
-  /** Sends a hello if refusals ask for one; while the queue is read, the one that follows will do. */
+  /** Sends a hello if refusals or missing counters ask for one; while the queue is read, the one that follows will do. */
   answerWants(): void {
     if (!this.#isOpen) return;
     this.#guarded(() => {
-      const hello = this.#client.wantedHello();
-      if (hello !== null) this.send(hello);
+      // One hello names one channel.
+      for (let hello = this.#client.wantedHello(); hello !== null; hello = this.#client.wantedHello()) {
+        this.send(hello);
+      }
     });
   }
 

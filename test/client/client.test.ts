@@ -359,6 +359,108 @@ test("client: says hello when refusals ask for it [R-13]", () => {
   assert.equal(client.wantedHello(), null);
 });
 
+test("client: refusals that never end make few hellos, however often the server answers [R-13]", () => {
+  const { device, client } = setUp();
+  const channel = device.hold("a/#");
+  device.onControl = () => false;
+  const hellos = (count: number, each: (n: number) => void): number => {
+    const before = device.helloWants.length;
+    for (let n = 0; n < count; n++) {
+      refuses("BAD_TAG", () => client.receive(`a/${n}`, Buffer.from("stale"), { retained: true }));
+      device.wants = true;
+      // The server answers each hello, and the core counts anew.
+      if (client.wantedHello() !== null) client.receive(device.downTopic, Buffer.from("query"));
+      each(n);
+    }
+    return device.helloWants.length - before;
+  };
+  assert.equal(
+    hellos(1000, () => {}),
+    1,
+    "between two ticks",
+  );
+  const many = hellos(1000, (n) => n % 4 === 0 && client.tick());
+  assert.ok(many >= 5 && many <= 11, `${many} hellos in 250 ticks`);
+  device.onBeacon = () => {
+    channel.step += 1;
+  };
+  client.receive(device.epochTopic(channel.id), Buffer.from("step"));
+  device.wants = true;
+  assert.ok(client.wantedHello(), "after a step refusals are heard again");
+});
+
+test("client: refusals are heard at once again when none came for a while [R-13]", () => {
+  const { device, client } = setUp();
+  for (let n = 0; n < 200; n++) {
+    device.wants = true;
+    client.wantedHello();
+    client.tick();
+  }
+  device.wants = false;
+  for (let n = 0; n < 100; n++) client.tick();
+  for (let n = 0; n < 2; n++) {
+    device.wants = true;
+    assert.ok(client.wantedHello());
+    client.tick();
+  }
+});
+
+test("client: counters that are missing are asked for once, and again with growing pauses [P-4] [C-18]", () => {
+  const { device, client } = setUp();
+  const { id } = device.hold("a");
+  const want = Buffer.from(id).toString("hex");
+  const refused = (): void => refuses("NO_GRANT", () => client.protect("a", "x"));
+  device.ungranted = true;
+  for (let n = 0; n < 5; n++) refused();
+  assert.ok(client.wantedHello());
+  assert.equal(client.wantedHello(), null);
+  const asked: number[] = [];
+  for (let tick = 1; tick <= 40; tick++) {
+    client.tick();
+    refused();
+    if (client.wantedHello() !== null) asked.push(tick);
+  }
+  assert.deepEqual(asked, [1, 2, 4, 8, 16, 32]);
+  assert.deepEqual(new Set(device.helloWants), new Set([want]));
+  assert.ok(client.hello(), "the hello of a connection asks too");
+  assert.equal(device.helloWants.at(-1), want);
+});
+
+test("client: once the server was heard, sealing decides whether counters are still wanted [P-4]", () => {
+  const { device, client } = setUp();
+  device.hold("a");
+  device.ungranted = true;
+  let told = 0;
+  client.onKeys = () => told++;
+  const tries = (): number => {
+    for (let tick = 0; tick < 64; tick++) {
+      client.tick();
+      if (client.wantedHello() !== null) return tick + 1;
+    }
+    return 0;
+  };
+  const answer = (): unknown => client.receive(device.downTopic, Buffer.from("counters"));
+  refuses("NO_GRANT", () => client.protect("a", "x"));
+  assert.ok(client.wantedHello());
+  answer();
+  assert.equal(told, 1, "the application is to seal again");
+  assert.equal(tries(), 0);
+  refuses("NO_GRANT", () => client.protect("a", "x"));
+  assert.ok(client.wantedHello(), "it was due meanwhile");
+  answer();
+  device.ungranted = false;
+  client.protect("a", "x");
+  answer();
+  assert.deepEqual([told, tries()], [2, 0]);
+  device.ungranted = true;
+  refuses("NO_GRANT", () => client.protect("a", "x"));
+  assert.ok(client.wantedHello(), "new counters are asked for at once");
+  device.drop("a");
+  answer();
+  assert.equal(told, 2);
+  assert.equal(tries(), 0, "nothing is asked for a channel that went");
+});
+
 test("client: what a store throws comes through as it is", () => {
   const { device, client } = setUp();
   const channel = device.hold("a");

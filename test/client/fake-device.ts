@@ -35,6 +35,10 @@ export class FakeDevice {
   /** A write failed before and still does: everything is PENDING. */
   broken = false;
   wants = false;
+  /** The channel of each hello, in hex, whose counters are wanted; "" for none. */
+  readonly helloWants: string[] = [];
+  /** Counters are granted by the server, and there are none. */
+  ungranted = false;
   closed = false;
   ticks = 0;
   /** What a command does; it is acknowledged afterwards. */
@@ -83,6 +87,7 @@ export class FakeDevice {
   protect(id: Uint8Array, topic: string, text: Uint8Array, options?: { will?: boolean }): Uint8Array[] {
     const channel = this.held.get(hex(id));
     if (channel === undefined) throw new RefusedError("NO_CHANNEL");
+    if (this.ungranted) throw new RefusedError("NO_GRANT");
     const sender = options?.will === true ? channel.will : channel.sender;
     const size = channel.narrow ? NARROW_TEXT : Math.max(text.length, 1);
     const chunks: Uint8Array[] = [];
@@ -142,8 +147,9 @@ export class FakeDevice {
     this.onBeacon(payload);
   }
 
-  hello(): Uint8Array {
+  hello(want: Uint8Array = new Uint8Array()): Uint8Array {
     if (this.broken) throw new Error("disk full");
+    this.helloWants.push(hex(want));
     this.wants = false;
     return Buffer.from("hello");
   }

@@ -206,6 +206,44 @@ test("mqtt: refusals that ask for it make the client say hello [R-13]", async ()
   assert.equal(r.refused[0]?.status, "BAD_TAG");
 });
 
+test("mqtt: counters that are missing are asked for by channel, until they come [P-4]", async () => {
+  await using r = await connected({ protect: TICKS, prepare: ({ device }) => void device.hold("a") });
+  const want = Buffer.from(r.device.channelId("a")).toString("hex");
+  r.device.ungranted = true;
+  const asked = (): number => r.device.helloWants.filter((channel) => channel === want).length;
+  await assert.rejects(r.mqtt.publishAsync("a", "x"), { status: "NO_GRANT" });
+  assert.equal(asked(), 1, "at once");
+  await r.broker.until("another hello", () => asked() >= 2);
+  r.mqtt.once("keys", () => {
+    r.mqtt.publish("a", "x", { qos: 1 });
+  });
+  r.device.onControl = () => {
+    r.device.ungranted = false;
+    return false;
+  };
+  r.broker.publish(r.device.downTopic, "counters", { qos: 1, messageId: 1 });
+  await r.broker.until("the text", () => r.broker.published("a").length === 1);
+  const enough = asked();
+  await sleep(300);
+  assert.equal(asked(), enough);
+});
+
+test("mqtt: a thousand stored values that are too old make one hello until the next tick [R-13]", async () => {
+  await using r = await connected({ prepare: ({ device }) => void device.hold("a/#") });
+  const hellos = (): number => r.device.helloWants.length;
+  const before = hellos();
+  r.mqtt.on("refused", () => {
+    r.device.wants = true;
+  });
+  for (let n = 0; n < 1000; n += 10) {
+    for (let m = n; m < n + 10; m++) r.broker.publish(`a/${m}`, "stale", { retain: true });
+    r.broker.publish(r.device.downTopic, "query", { qos: 1, messageId: n + 1 });
+  }
+  await r.broker.until("the last puback", () => acks(r.broker).includes(991));
+  assert.equal(r.refused.length, 1000);
+  assert.ok(hellos() - before <= 2, `${hellos() - before} hellos`);
+});
+
 test("mqtt: the core gets its ticks [R-14]", async () => {
   await using r = await connected({ protect: TICKS });
   await sleep(180);
