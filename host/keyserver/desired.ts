@@ -63,7 +63,9 @@ export class Desired {
   readonly #world: World;
   readonly #realm: Uint8Array;
   readonly #prefix: string;
-  readonly #chains = new Map<string, BeaconChain>();
+  /** By channel, of its present generation. */
+  readonly #chains = new Map<string, { generation: number; chain: BeaconChain }>();
+  #forgot = false;
 
   constructor(records: Records, kit: Kit, world: World) {
     this.#records = records;
@@ -91,6 +93,8 @@ export class Desired {
     const row = this.channel(filter);
     this.#records.savePast(row.id, row.generation, true);
     this.#records.removeChannel(row.id);
+    this.#dropChain(row.id);
+    this.#forgot = true;
   }
 
   /** By filter; throws NO_CHANNEL. */
@@ -126,6 +130,7 @@ export class Desired {
     channel.target = Math.max(channel.target, channel.step);
     this.#records.saveChannel(channel);
     this.#records.saveNodes(channel, this.tree(channel).rest(baseOf(channel)));
+    this.#forgot = true;
     for (const member of this.#records.members(channel.id)) this.#renew(channel, member);
   }
 
@@ -259,14 +264,32 @@ export class Desired {
 
   /** v(step) of the present generation (SPEC B-1). */
   beacon(channel: ChannelRow, step: number): Uint8Array {
-    const name = `${channel.id}.${channel.generation}`;
-    let chain = this.#chains.get(name);
-    if (chain === undefined) {
-      for (const old of this.#chains.keys()) if (old.startsWith(channel.id)) this.#chains.delete(old);
-      chain = new BeaconChain(this.scope(channel), this.#records.seed(channel));
-      this.#chains.set(name, chain);
-    }
+    const { id, generation } = channel;
+    const kept = this.#chains.get(id);
+    if (kept?.generation === generation) return kept.chain.value(step);
+    this.#dropChain(id);
+    const chain = new BeaconChain(this.scope(channel), this.#records.seed(channel));
+    this.#chains.set(id, { generation, chain });
     return chain.value(step);
+  }
+
+  /** Wipes what is in memory of channels that another process deleted or gave a new generation, or of all. */
+  dropChains(all = false): void {
+    for (const [id, { generation }] of this.#chains) {
+      if (all || this.#records.channel(id)?.generation !== generation) this.#dropChain(id);
+    }
+  }
+
+  /** True once after keys of steps, generations or channels were forgotten. */
+  takeForgot(): boolean {
+    const forgot = this.#forgot;
+    this.#forgot = false;
+    return forgot;
+  }
+
+  #dropChain(id: string): void {
+    this.#chains.get(id)?.chain.wipe();
+    this.#chains.delete(id);
   }
 
   #join(channel: ChannelRow, device: string, options: GrantOptions): void {
@@ -360,6 +383,8 @@ export class Desired {
     this.#records.saveChannel(channel);
     this.#records.saveSeed(channel, seedOf(scope, secret));
     this.#records.saveNodes(channel, [{ h: 1, key: rootOf(scope, secret) }]);
+    this.#dropChain(channel.id);
+    this.#forgot = true;
     secret.fill(0);
   }
 

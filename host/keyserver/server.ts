@@ -124,6 +124,8 @@ export class KeyServer {
   #soonTimer: Timer = null;
   #dataVersion = 0;
   #erasureOwed = false;
+  /** Revisions were taken back, and their devices wait for others. */
+  #unserved = false;
 
   private constructor(options: KeyServerOptions, records: Records) {
     this.#world = options.world;
@@ -319,11 +321,23 @@ export class KeyServer {
 
   #commit<T>(run: (out: Outcome) => T): T {
     const out = new Outcome();
-    const result = this.#records.transact(() => run(out));
+    const result = this.#records.transact(() => this.#forgetting(run, out));
     this.#erasureOwed ||= out.erased;
     this.#payErasure();
     for (const publication of out.publications) this.#publish(publication);
     for (const event of out.events) this.onEvent(event);
+    return result;
+  }
+
+  /** What a transaction forgets is in no outstanding revision either when it is committed. */
+  #forgetting<T>(run: (out: Outcome) => T, out: Outcome): T {
+    // The transaction before was undone, and with it the seeds it drew.
+    if (this.#desired.takeForgot()) this.#desired.dropChains(true);
+    const result = run(out);
+    if (this.#desired.takeForgot()) {
+      this.#talk.forget(out);
+      this.#unserved = true;
+    }
     return result;
   }
 
@@ -387,18 +401,22 @@ export class KeyServer {
   #onMessage(topic: string, payload: Uint8Array): void {
     if (!topic.startsWith(`${this.prefix}/`) || !topic.endsWith("/up")) return;
     this.#commit((out) => this.#talk.receive(topic, payload, out));
+    if (this.#unserved) this.#soon();
     this.#armMove();
   }
 
   /** Readers first, writers last (SPEC V-10); then the beacons. */
   #reconcileAll(again: boolean): void {
+    this.#desired.dropChains();
     if (!this.#connected) return;
+    this.#unserved = false;
     const devices = this.#records.devices().map((device) => device.id);
     const writes = (id: string) => this.#records.memberships(id).some((member) => member.writes);
     const readers = devices.filter((id) => !writes(id));
     for (const id of [...readers, ...devices.filter(writes)]) this.#reconcile(id, again);
     this.#guard(() => this.#commit((out) => this.#announceAll(out)));
     for (const channel of this.#records.beaconsToClear()) this.#clearBeacon(channel);
+    if (this.#unserved) this.#soon();
     this.#armMove();
   }
 

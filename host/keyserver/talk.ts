@@ -120,6 +120,17 @@ export class Talk {
     else this.#ack(device, heard.message, out);
   }
 
+  /** Takes back every revision that carries keys forgotten in this transaction, served or not (SPEC V-6). */
+  forget(out: Outcome): void {
+    out.erased = true;
+    for (const id of this.#records.waiting()) {
+      const [device, row] = [this.#records.device(id), this.#records.outstanding(id)];
+      if (device === undefined || row === undefined || !this.#isOutdated(device, row)) continue;
+      this.#withdraw(device, out);
+      this.#records.saveDevice({ ...device, ask: true });
+    }
+  }
+
   /** After a restore nothing is known of what devices hold, or how far their control keys went (SPEC V-7). */
   restored(device: DeviceRow, out: Outcome): void {
     this.#withdraw(device, out);

@@ -141,6 +141,12 @@ export class BeaconChain {
     }
     return v.slice();
   }
+
+  /** Wipes the seed and all values kept; the chain must not be used again. */
+  wipe(): void {
+    for (const value of this.#checkpoints.values()) value.fill(0);
+    this.#checkpoints.clear();
+  }
 }
 
 function context(scope: Scope, n: number): Uint8Array {

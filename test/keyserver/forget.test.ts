@@ -4,8 +4,10 @@
 import assert from "node:assert/strict";
 import { copyFileSync, existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
+import { Kit } from "../../host/core/kit.ts";
+import { Desired } from "../../host/keyserver/desired.ts";
 import { Records } from "../../host/keyserver/records.ts";
-import { onStage, type Peer, type Stage } from "./stage.ts";
+import { ENGINE, onStage, type Peer, type Stage } from "./stage.ts";
 
 /** Columns that hold sealed keys. */
 const SEALED: [string, string][] = [
@@ -93,6 +95,74 @@ test(
       false,
       "nothing outstanding",
     );
+  }),
+);
+
+for (const [what, forget] of [
+  ["steps", (server) => server.step("a")],
+  ["a rotation", (server) => server.rotate("a")],
+  ["its revocation", (server) => server.revoke("a", "a")],
+  ["a deletion", (server) => server.deleteChannel("a")],
+] as [string, (server: Stage["server"]) => void][]) {
+  test(
+    `keyserver: an outstanding revision keeps no forgotten node while nobody serves, after ${what} [V-6]`,
+    onStage(async (stage) => {
+      const [a, b] = members(stage, ["a", "b"]);
+      stage.start();
+      for (const peer of [a, b]) peer.connect();
+      await stage.run(5000);
+      a.disconnect();
+      stage.server.rotate("a");
+      await stage.run(1000);
+      await stage.server.stop();
+      const before = outstanding(stage);
+      assert.equal(before.length, 1);
+      const cli = stage.second();
+      for (let i = 0; i < (what === "steps" ? 4 : 1); i++) forget(cli);
+      cli.close();
+      assert.deepEqual(outstanding(stage), []);
+      assertGone(stage, before);
+      stage.start();
+      a.connect();
+      await stage.run(10_000);
+      assert.deepEqual(stage.behind(), []);
+    }),
+  );
+}
+
+test(
+  "keyserver: the seed of a channel that is deleted or gets a new generation is wiped from memory [V-6]",
+  onStage((stage) => {
+    const seeds: Uint8Array[] = [];
+    const kit = new Kit(ENGINE);
+    const derive = kit.derive.bind(kit);
+    kit.derive = (suite, key, label, context, size) => {
+      if (label === "step") seeds.push(key);
+      return derive(suite, key, label, context, size);
+    };
+    const records = open(stage);
+    const desired = new Desired(records, kit, stage.world);
+    const look = (): Uint8Array => {
+      seeds.length = 0;
+      desired.beacon(desired.channel("a"), 4095);
+      return seeds[0] ?? assert.fail("no seed was used");
+    };
+    desired.createChannel("a", {});
+    const first = look();
+    desired.newGeneration(desired.channel("a"), true);
+    assert.deepEqual(first, new Uint8Array(16));
+    const second = look();
+    assert.notDeepEqual(second, new Uint8Array(16));
+    desired.deleteChannel("a");
+    assert.deepEqual(second, new Uint8Array(16));
+    desired.createChannel("a", {});
+    const third = look();
+    const other = stage.second();
+    other.deleteChannel("a");
+    other.close();
+    desired.dropChains();
+    assert.deepEqual(third, new Uint8Array(16), "deleted by another process");
+    records.close();
   }),
 );
 
@@ -212,6 +282,13 @@ function rows(stage: Stage, filter: string): { nodes: string[]; seed: string } {
   const seed = hex(records.seed(channel));
   records.close();
   return { nodes, seed };
+}
+
+/** Sealed commands of revisions that wait for an ack. */
+function outstanding(stage: Stage): Uint8Array[] {
+  return sealed(stage)
+    .filter(([place]) => place === "revision.commands")
+    .map(([, blob]) => blob);
 }
 
 function open(stage: Stage): Records {
