@@ -97,3 +97,11 @@ function readOrList(name: string): void {
     assert.equal((error as NodeJS.ErrnoException).code, "EISDIR", `${name} is not there`);
   }
 }
+
+test("readme: the sizes it gives are those of this build", () => {
+  const sizes = JSON.parse(readFileSync(join(ROOT, "build", "sizes.json"), "utf8"));
+  for (const build of ["device-ascon", "device", "host"]) {
+    const shown = new RegExp(`ampoule-${build}\\` \\| ([\\d,]+) bytes`).exec(README)?.[1] ?? "";
+    assert.equal(Number(shown.replaceAll(",", "")), sizes[build].wasmBytes, build);
+  }
+});
