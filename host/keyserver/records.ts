@@ -33,7 +33,10 @@ export interface DeviceRow {
   revision: Revision;
   /** A query is due even if nothing differs. */
   ask: boolean;
-  /** The control key has just moved: the next revision is a query alone, at which the device erases K(v). */
+  /**
+   * The next revision is a query alone: the control key has just moved, and the device erases K(v) at it, or
+   * its stored state seems to have gone back, and nothing else may be stored before the ack that tells.
+   */
   moved: boolean;
   /** The control key version may be above the stored one (after a restore). */
   far: boolean;

@@ -148,8 +148,9 @@ export class Talk {
       return;
     }
     device.ask = true;
-    this.#records.saveDevice(device);
     this.#withdrawOld(device, hello.revision, out);
+    if (hello.class === 0) this.#compareSequence(device, hello, out);
+    this.#records.saveDevice(device);
     for (const row of this.#records.held(device.id)) {
       const wanted = hello.want === row.channel && hello.revision >= (row.counters ?? "");
       if (row.refused === null && !wanted) continue;
@@ -209,7 +210,25 @@ export class Talk {
     if (device.doubt === DOUBT.reset) this.#loseAll(device);
   }
 
-  /** A storing device's blob sequence only rises; an older one is a rollback or a clone. */
+  /**
+   * SPEC V-11. A hello may be an old one sent again, so nothing is concluded from it. A lower sequence asks
+   * for an ack. A higher one counts if this hello came after the last ack and before anything else was
+   * given: then every later ack is younger than it. A revision that replaces channels stays: old hellos
+   * must not spend sender numbers.
+   */
+  #compareSequence(device: DeviceRow, hello: Hello, out: Outcome): void {
+    const waiting = this.#records.outstanding(device.id);
+    const seen = device.blobSequence ?? 0;
+    if (hello.blobSequence >= seen) {
+      const isNewest = waiting === undefined && hello.revision === device.revision;
+      if (isNewest) device.blobSequence = hello.blobSequence;
+    } else if (waiting === undefined || isCheap(parseCommands(waiting.commands))) {
+      if (waiting !== undefined) this.#withdraw(device, out);
+      device.moved = true;
+    }
+  }
+
+  /** SPEC V-11: a storing device's blob sequence only rises; an older one is a rollback or a clone. */
   #watchSequence(device: DeviceRow, ack: Ack, out: Outcome): void {
     if (device.class === 0 && device.blobSequence !== null && ack.blobSequence < device.blobSequence) {
       const detail = `its stored state went back from ${device.blobSequence} to ${ack.blobSequence}`;
@@ -589,6 +608,12 @@ function nextDoubt(doubt: number): number {
 function answers(ack: Ack, row: RevisionRow, commands: Command[]): boolean {
   const nonce = commands.find((command) => command.kind === "query")?.nonce ?? NOBODY;
   return ack.revision === row.revision && ack.echo === nonce && ack.statuses.length === commands.length;
+}
+
+/** More than a query, and made anew it spends no sender number. */
+function isCheap(commands: Command[]): boolean {
+  const kinds = commands.map((command) => command.kind);
+  return kinds.some((kind) => kind !== "query") && !kinds.includes("drop") && !kinds.includes("reset");
 }
 
 function carriesKeys(commands: Command[]): boolean {

@@ -256,6 +256,87 @@ test(
 );
 
 test(
+  "keyserver: stored state that went back is found in an ack before another write hides it [V-11]",
+  onStage(async (stage) => {
+    const [a, , image] = await beforeAndAfterStep(stage);
+    a.hello();
+    await stage.run(1000);
+    const sender = a.channel("a")?.sender;
+    a.disconnect();
+    stage.server.rotate("a");
+    await stage.run(1000);
+    goBack(stage, a, image);
+    await stage.run(10_000);
+    assert.match(stage.status("a").alarm ?? "", /went back/);
+    assert.notEqual(a.channel("a")?.sender, sender);
+    assert.deepEqual(stage.behind(), []);
+  }),
+);
+
+test(
+  "keyserver: a hello shows how far the stored state had come, even if no ack followed it [V-11]",
+  onStage(async (stage) => {
+    const [a, b, image] = await beforeAndAfterStep(stage);
+    const hello = a.device.hello();
+    a.disconnect();
+    stage.hub.publish(a.device.upTopic, hello, false);
+    await stage.run(1000);
+    goBack(stage, a, image);
+    await stage.run(10_000);
+    assert.match(stage.status("a").alarm ?? "", /went back/);
+    assert.equal(b.open("a", a.seal("a")), "text");
+  }),
+);
+
+test(
+  "keyserver: hellos and acks of before, sent again or late, raise no alarm and cost no sender number [V-11]",
+  onStage(async (stage) => {
+    const [a, b] = members(stage, "a", ["a", "b"]);
+    stage.start();
+    for (const peer of [a, b]) peer.connect();
+    await stage.run(5000);
+    for (let i = 0; i < 5; i++) {
+      stage.server.step("a");
+      await stage.run(100);
+      a.hello();
+      await stage.run(100);
+    }
+    const sender = a.channel("a")?.sender;
+    for (const payload of [...ups(stage, a), ...ups(stage, a).reverse()]) {
+      stage.hub.publish(a.device.upTopic, payload, false);
+      await stage.run(stage.world.draw() % 30);
+    }
+    await stage.run(10_000);
+    assert.deepEqual(stage.heard("alarm"), []);
+    assert.equal(a.channel("a")?.sender, sender);
+    assert.deepEqual(stage.behind(), []);
+  }),
+);
+
+test(
+  "keyserver: an ack that its device's next hello overtakes raises no alarm [V-11]",
+  onStage(async (stage) => {
+    const [a, b] = members(stage, "a", ["a", "b"]);
+    stage.start();
+    for (const peer of [a, b]) peer.connect();
+    await stage.run(5000);
+    a.disconnect();
+    stage.hub.publish(a.device.upTopic, a.device.hello(), false);
+    await stage.run(100);
+    const { reply } = a.device.control(downs(stage, a).at(-1) as Uint8Array);
+    stage.server.step("a");
+    await stage.run(100);
+    const id = a.device.channelId("a");
+    a.device.beacon(id, stage.hub.retained.get(a.device.epochTopic(id)) as Uint8Array);
+    for (const payload of [a.device.hello(), reply as Uint8Array]) {
+      stage.hub.publish(a.device.upTopic, payload, false);
+      await stage.run(100);
+    }
+    assert.deepEqual(stage.heard("alarm"), []);
+  }),
+);
+
+test(
   "keyserver: more channels than one revision holds are told in several",
   onStage(async (stage) => {
     const [a] = members(stage, "c0", ["a"]);
@@ -362,6 +443,28 @@ function members(stage: Stage, filter: string, names: string[], params = {}): [P
   const peers = names.map((name) => stage.peer(name));
   for (const name of names) stage.server.grant(filter, name);
   return peers as [Peer, Peer, Peer];
+}
+
+/** Two members, and the stored state of the first before a step was stored. */
+async function beforeAndAfterStep(
+  stage: Stage,
+): Promise<[Peer, Peer, ReturnType<Peer["store"]["snapshot"]>]> {
+  const [a, b] = members(stage, "a", ["a", "b"]);
+  stage.start();
+  for (const peer of [a, b]) peer.connect();
+  await stage.run(5000);
+  const image = a.store.snapshot();
+  stage.server.step("a");
+  await stage.run(1000);
+  return [a, b, image];
+}
+
+/** The device comes back with an older state, and the broker keeps the beacon from it. */
+function goBack(stage: Stage, peer: Peer, image: ReturnType<Peer["store"]["snapshot"]>): void {
+  peer.store.restore(image);
+  peer.reboot();
+  stage.hub.retained.clear();
+  peer.connect();
 }
 
 /** The server hears the device, and the device hears nothing. */
