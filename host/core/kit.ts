@@ -133,6 +133,7 @@ export class Kit {
   #check(status: number): void {
     const { memory } = this.#instance;
     memory.fill(0, this.#a, this.#a + 16);
+    memory.fill(0, this.#b, this.#b + KIT_CONTEXT_MAX);
     if (status !== STATUS.OK) throw new RefusedError(statusName(status));
   }
 }
