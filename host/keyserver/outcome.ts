@@ -34,7 +34,10 @@ export interface Publication {
   retain: boolean;
   /** Id of the device a control payload is for. */
   device?: string;
+  /** One that was sent before is not sent again within a second. */
   revision?: string;
+  /** What to tell of it, if it is sent. */
+  event?: ServerEvent;
 }
 
 export class Outcome {
@@ -43,7 +46,9 @@ export class Outcome {
   /** Keys were erased: the write-ahead log is to be cut. */
   erased = false;
 
-  tell(kind: EventKind, about: Omit<ServerEvent, "kind"> = {}): void {
-    this.events.push({ kind, ...about });
+  tell(kind: EventKind, about: Omit<ServerEvent, "kind"> = {}): ServerEvent {
+    const event = { kind, ...about };
+    this.events.push(event);
+    return event;
   }
 }

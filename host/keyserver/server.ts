@@ -96,9 +96,17 @@ const IN_MEMORY = ":memory:";
 const NAME_MAX = 64;
 const FIRST_INCARNATION = 1;
 
+/** Nothing is sent to a device again within this time. */
+const RESEND_PAUSE_MS = 1000;
+
 interface Resend {
+  /** The highest that was sent. */
   revision: string;
+  /** When a payload last went to the device. */
+  at: number;
   delay: number;
+  /** The device asked too soon: the timer runs to the end of the pause. */
+  due: boolean;
   timer: Timer;
 }
 
@@ -324,8 +332,9 @@ export class KeyServer {
     const result = this.#records.transact(() => this.#forgetting(run, out));
     this.#erasureOwed ||= out.erased;
     this.#payErasure();
-    for (const publication of out.publications) this.#publish(publication);
-    for (const event of out.events) this.onEvent(event);
+    const unsent = out.publications.filter((publication) => !this.#publish(publication));
+    const untold = new Set(unsent.map(({ event }) => event));
+    for (const event of out.events) if (!untold.has(event)) this.onEvent(event);
     return result;
   }
 
@@ -449,28 +458,47 @@ export class KeyServer {
     return `${this.prefix}/epoch/${channel}`;
   }
 
-  #publish({ topic, payload, retain, device, revision }: Publication): void {
-    if (device !== undefined && revision !== undefined) this.#armResend(device, revision);
-    if (this.#link === null || !this.#connected) return;
+  /** False if nothing was sent: there is no connection (all is sent on the next one), or it is too soon. */
+  #publish({ topic, payload, retain, device, revision }: Publication): boolean {
+    if (this.#link === null || !this.#connected) return false;
+    if (device !== undefined && revision !== undefined && !this.#armResend(device, revision)) return false;
     this.#link
       .publish(topic, payload, { qos: 1, retain })
       .catch((error: Error) => this.onEvent({ kind: "error", detail: error.message }));
+    return true;
   }
 
-  /** Rarely, and ever more so: a persistent session of an absent device would overflow. */
-  #armResend(device: string, revision: string): void {
-    if (this.#link === null) return;
+  /**
+   * Rarely, and ever more so: a persistent session of an absent device would overflow. False if it is too
+   * soon: then the device is served at the end of the pause. A new revision is never too soon.
+   */
+  #armResend(device: string, revision: string): boolean {
     const known = this.#resends.get(device);
-    if (known !== undefined) this.#world.clearTimer(known.timer);
-    const delay = known?.revision === revision ? known.delay : this.#tuning.resend;
-    const timer = this.#world.setTimer(delay, () => this.#onResend(device));
-    this.#resends.set(device, { revision, delay, timer });
+    const now = this.#world.now();
+    const isNew = known === undefined || revision > known.revision;
+    const age = isNew ? RESEND_PAUSE_MS : now - known.at;
+    if (!isNew && age >= 0 && age < RESEND_PAUSE_MS) {
+      if (!known.due) this.#armTimer(device, known, RESEND_PAUSE_MS - age);
+      known.due = true;
+      return false;
+    }
+    const delay = isNew ? this.#tuning.resend : known.delay;
+    const entry = { revision: isNew ? revision : known.revision, at: now, delay, due: false };
+    this.#armTimer(device, { timer: null, ...known, ...entry }, delay);
+    return true;
+  }
+
+  #armTimer(device: string, entry: Resend, delay: number): void {
+    this.#world.clearTimer(entry.timer);
+    entry.timer = this.#world.setTimer(delay, () => this.#onResend(device));
+    this.#resends.set(device, entry);
   }
 
   #onResend(device: string): void {
     const entry = this.#resends.get(device);
     if (entry === undefined || !this.#connected) return;
-    entry.delay = Math.min(entry.delay * 2, this.#tuning.resendMax);
+    if (!entry.due) entry.delay = Math.min(entry.delay * 2, this.#tuning.resendMax);
+    entry.due = false;
     this.#reconcile(device, true);
   }
 

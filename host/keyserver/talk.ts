@@ -39,6 +39,8 @@ const FAR_VERSIONS = 4096;
 const FAR_PAUSE_MS = 10_000;
 /** Sessions granted and not yet confirmed: a device waits for one, the rest are old hellos sent again. */
 const PENDING_SESSIONS = 16;
+/** A device without boot nonce is told everything again once in this time, however often it says hello. */
+const ANEW_PAUSE_MS = 1000;
 const NOBODY = "0000000000000000";
 
 /** What is done about a digest that does not agree, one after the other. */
@@ -61,6 +63,7 @@ export class Talk {
   readonly #prefix: string;
   readonly #block: number;
   readonly #farTried = new Map<string, number>();
+  readonly #begun = new Map<string, number>();
 
   constructor(records: Records, desired: Desired, kit: Kit, world: World, counterBlock: number) {
     this.#records = records;
@@ -431,9 +434,20 @@ export class Talk {
     const topic = `${this.#prefix}/${device.id}/down`;
     const commands = parseCommands(row.commands);
     const payload = sealDown(this.#kit, key, topic, row.revision, commands);
-    out.publications.push({ topic, payload, retain: false, device: device.id, revision: row.revision });
     const kinds = commands.map((command) => command.kind).join(" ");
-    out.tell("sent", { device: device.name, detail: `revision ${row.revision}: ${kinds}` });
+    this.#send(device, topic, payload, row.revision, kinds, out);
+  }
+
+  #send(
+    device: DeviceRow,
+    topic: string,
+    payload: Uint8Array,
+    revision: Revision,
+    kinds: string,
+    out: Outcome,
+  ): void {
+    const event = out.tell("sent", { device: device.name, detail: `revision ${revision}: ${kinds}` });
+    out.publications.push({ topic, payload, retain: false, device: device.id, revision, event });
   }
 
   #downKey(device: DeviceRow, session: boolean): ControlKey {
@@ -472,12 +486,22 @@ export class Talk {
     }
     const usable = known?.random && known.revision > hello.revision;
     const row = usable ? known : this.#newSession(device, hello.boot);
-    this.#publishGrant(device, row, out);
-    if (row.confirmed && device.class === 2) this.#begunAnew(device, out);
+    if (row.confirmed && device.class === 2) this.#beginAnew(device, row, out);
+    else this.#publishGrant(device, row, out);
   }
 
   /** Without a boot nonce each boot has the same session: the device may be empty again. */
-  #begunAnew(device: DeviceRow, out: Outcome): void {
+  #beginAnew(device: DeviceRow, row: BootRow, out: Outcome): void {
+    const now = this.#world.now();
+    const age = now - (this.#begun.get(device.id) ?? Number.NEGATIVE_INFINITY);
+    if (age >= 0 && age < ANEW_PAUSE_MS) {
+      out.tell("ignored", { device: device.name, detail: "a hello too soon after another" });
+      return;
+    }
+    this.#begun.set(device.id, now);
+    this.#publishGrant(device, row, out);
+    // The pause was kept here: the grant goes at once, before the revision that follows it.
+    delete out.publications.at(-1)?.revision;
     this.#withdraw(device, out);
     this.#forgetHeld(device);
     device.ask = true;
@@ -512,8 +536,7 @@ export class Talk {
       row.revision,
       [{ kind: "session", boot: row.nonce, random }],
     );
-    out.publications.push({ topic, payload, retain: false, device: device.id, revision: row.revision });
-    out.tell("sent", { device: device.name, detail: `revision ${row.revision}: session` });
+    this.#send(device, topic, payload, row.revision, "session", out);
   }
 
   /**

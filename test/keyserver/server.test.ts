@@ -43,7 +43,7 @@ test(
     await stage.run(1000);
     assert.equal(stage.status("a").state, "behind", "old acks and hellos were sent again");
     a.connect();
-    await stage.run(1000);
+    await stage.run(2000);
     assert.equal(stage.status("a").state, "in sync");
   }),
 );

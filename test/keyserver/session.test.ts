@@ -12,7 +12,7 @@ test(
     const hello = a.device.hello();
     await stage.run(100);
     stage.hub.publish(a.device.upTopic, hello, false);
-    await stage.run(100);
+    await stage.run(1000);
     stage.hub.publish(a.device.upTopic, hello, false);
     await stage.run(100);
     const grants = downs(stage, a);

@@ -157,6 +157,54 @@ function forgetOf(stage: Stage, peer: Peer, filter: string): void {
   database.close();
 }
 
+test(
+  "withheld: a revision is sent again once a second at most, whatever the device says, and then it is [V-3]",
+  onStage(async (stage) => {
+    const hand = new HandDevice(stage);
+    await hand.says(hand.hello(0n));
+    const session = hand.session(hand.grant());
+    await hand.says(hand.hello(hand.grant().revision, session));
+    const waiting = hand.revision(session);
+    const said = [hand.ack(waiting, session), hand.hello(waiting - 1n, session)];
+    for (const payload of said) {
+      await stage.run(5000);
+      const before = hand.sent(session);
+      for (let i = 0; i < 100; i++) {
+        stage.hub.publish(hand.up, payload, false);
+        await stage.run(30);
+      }
+      const sent = hand.sent(session) - before;
+      assert.ok(sent === 3 || sent === 4, `${sent} times in three seconds`);
+    }
+    assert.equal(hand.revision(session), waiting, "still the same revision");
+    await stage.run(5000);
+    stage.hub.publish(hand.up, said[1] as Uint8Array, false);
+    await stage.run(10);
+    const before = hand.sent(session);
+    stage.hub.publish(hand.up, said[1] as Uint8Array, false);
+    await stage.run(500);
+    assert.equal(hand.sent(session), before);
+    await stage.run(600);
+    assert.equal(hand.sent(session), before + 1, "what was asked for too soon is not forgotten");
+  }),
+);
+
+test(
+  "withheld: grants are sent again once a second at most, to whichever boots they belong [V-8]",
+  onStage(async (stage) => {
+    const a = member(stage);
+    const hellos = await twoBoots(stage, a);
+    for (const hello of hellos) await heard(stage, a, hello);
+    await stage.run(5000);
+    const before = downs(stage, a).length;
+    for (let i = 0; i < 100; i++) {
+      stage.hub.publish(a.device.upTopic, hellos[i % 2] as Uint8Array, false);
+      await stage.run(30);
+    }
+    assert.ok(downs(stage, a).length - before <= 4);
+  }),
+);
+
 function member(stage: Stage): Peer {
   stage.server.createChannel("a");
   const peer = stage.peer("a", { class: 1 });
@@ -252,6 +300,11 @@ class HandDevice {
   /** The last revision that the server sent in a session. */
   revision(session: twin.ControlKey): bigint {
     return this.#downs(session).at(-1)?.revision ?? 0n;
+  }
+
+  /** How many payloads the server sent in a session. */
+  sent(session: twin.ControlKey): number {
+    return this.#downs(session).length;
   }
 
   #downs(key: twin.ControlKey): twin.Down[] {
