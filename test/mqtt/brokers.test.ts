@@ -292,7 +292,7 @@ function suite(name: string, start: () => Promise<Broker>): void {
     await late;
     // Until the reader has subscribed again, a broker without its session has nobody to send to.
     const before = reader.texts.length;
-    for (let n = 0; n < 50 && reader.texts.length - before < 3; n++) {
+    for (let n = 0; n < 200 && reader.texts.length - before < 3; n++) {
       await writer.mqtt.publishAsync("plant/13/temp", `after ${n}`, { qos: 1 });
       await sleep(100);
     }
