@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { STATUS } from "../host/status.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 
@@ -70,5 +71,18 @@ test("host: nothing below the client imports it, and the core imports no room of
   }
   for (const file of [...sources("host/client"), ...sources("host/keyserver"), ...sources("host/store")]) {
     for (const imported of importsOf(file)) assert.doesNotMatch(imported, /\/(mqtt|cli|demo)\//, file);
+  }
+});
+
+test("statuses: SPEC.md, core and host give the same numbers to the same names", () => {
+  const spec = readFileSync(join(ROOT, "SPEC.md"), "utf8");
+  const rows = [...spec.matchAll(/^\| (\d+) \| ([A-Z_]+) \|/gm)].map(([, number, name]) => [
+    name,
+    Number(number),
+  ]);
+  assert.deepEqual(Object.fromEntries(rows), { ...STATUS });
+  const core = readFileSync(join(ROOT, "assembly/status.ts"), "utf8");
+  for (const [, name, number] of core.matchAll(/export const ([A-Z_]+): i32 = (\d+);/g)) {
+    assert.equal(STATUS[name as keyof typeof STATUS], Number(number), name);
   }
 });
