@@ -4,7 +4,17 @@
 import { pub8, pub32, wipe } from "./bytes";
 import { suiteOf, tagSize } from "./form";
 import { derive } from "./kdf";
-import { CH_GENERATION, CONTEXT, HEADER_SIZE, PAIR_SIZE, REALM, ROW_COPY, ROW_SIZE } from "./layout";
+import {
+  CH_GENERATION,
+  CONTEXT,
+  HEADER_SIZE,
+  NO_CLASS,
+  PAIR_SIZE,
+  REALM,
+  ROW_COPY,
+  ROW_SIZE,
+  self,
+} from "./layout";
 
 /**
  * What is at hand: the scope of derived values and the position of a frame (SPEC S-7, F-1). Every call of the
@@ -33,6 +43,8 @@ export namespace here {
 export namespace progress {
   /** What the next call must come with, as its room packs it; 0: nothing is in progress. */
   export let next: i32 = 0;
+  /** 1 while commands of a payload are applied: what is dropped then is half done. */
+  export let half: i32 = 0;
   /** Bound of the mark that is being stored; 0: none. */
   export let bound: i32 = 0;
 }
@@ -49,9 +61,10 @@ export function textSize(): i32 {
   return here.size - HEADER_SIZE - tagSize(here.form);
 }
 
-/** Drops whatever is in progress, and its keys. */
+/** Drops whatever is in progress, and its keys. A payload half applied stops the device: NO_IDENTITY (SPEC C-4). */
 export function discard(): void {
-  progress.next = progress.bound = 0;
+  if (progress.half) self.kind = NO_CLASS;
+  progress.next = progress.bound = progress.half = 0;
   wipe(ROW_COPY, ROW_SIZE + PAIR_SIZE);
 }
 

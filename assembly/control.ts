@@ -179,6 +179,7 @@ function openCommand(frameLen: i32, topicLen: i32, index: i32, isFirst: bool, is
   payloadCode = len < 0 ? 0 : pub8(CODE);
   payloadMine = i32(equalPublic(BODY, BOOT_NONCE, 8));
   if (apply) {
+    progress.half = 1;
     if (payloadAhead & i32(isFresh())) settle();
     store<u8>(STATUSES + index, execute(len));
   }
@@ -222,6 +223,7 @@ function next(place: i32, count: i32, isLast: i32, apply: i32): i32 {
     wipe(STATUSES, CONTROL_FRAMES);
     return MORE;
   }
+  progress.half = 0;
   discard();
   return isFresh() ? finish(count) : OK;
 }

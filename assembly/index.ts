@@ -17,6 +17,7 @@ import {
   ASK,
   BOOT_NONCE,
   CLASS_NEITHER,
+  NO_CLASS,
   CONTROL_KEY,
   DEVICE,
   DIRTY,
@@ -91,10 +92,10 @@ export function channelPtr(slot: i32): i32 {
  * storageKey().
  */
 export function init(kind: i32, stored: i32): i32 {
-  if (i32(<u32>kind > <u32>CLASS_NEITHER) | i32(<u32>stored > 1)) return BAD_ARGUMENT;
+  if (i32(<u32>kind > <u32>CLASS_NEITHER) | i32(<u32>stored > <u32>i32(!kind))) return BAD_ARGUMENT;
   drop();
   states.blank();
-  self.kind = kind;
+  self.kind = stored ? NO_CLASS : kind;
   copy16(REALM, FRAME);
   memory.copy(BOOT_NONCE, FRAME + 16, 8);
   if (stored) memory.copy(STORAGE_KEY, FRAME + 24, PAIR_SIZE);
@@ -142,6 +143,7 @@ export function loadEnd(torn: i32): i32 {
 
 /** See state.ts: begins a blob; returns the number of chunks. The 16-byte header is at FRAME. */
 export function saveBegin(): i32 {
+  drop();
   return states.saveBegin();
 }
 
@@ -267,6 +269,7 @@ export function channelSlot(): i32 {
 
 /** Keeps a row for a sender, whatever else fills the table. OK, NO_CHANNEL, NO_ROOM. SPEC W-7. */
 export function pin(slot: i32, sender: i32): i32 {
+  drop();
   if (!turnTo(slot)) return NO_CHANNEL;
   here.sender = sender;
   const row = openRow();

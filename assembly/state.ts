@@ -23,6 +23,7 @@ import { forgetLeaf } from "./keytree";
 import {
   BEACON_AT,
   CHANNELS,
+  CLASS_STORAGE,
   CHANNEL_STORED,
   CH_COUNTER,
   CH_HOLD,
@@ -57,6 +58,7 @@ import {
   ROW_TABLE,
   ROW_USED,
   self,
+  SENDERS,
   SEQUENCE,
   STATE,
   STEPS,
@@ -64,7 +66,17 @@ import {
   TOPIC_MAX,
   TORN,
 } from "./layout";
-import { BAD_ARGUMENT, BAD_RECORD, MORE, NO_IDENTITY, NO_ROOM, OK, PENDING, STORE_BLOB } from "./status";
+import {
+  BAD_ARGUMENT,
+  BAD_ORDER,
+  BAD_RECORD,
+  MORE,
+  NO_IDENTITY,
+  NO_ROOM,
+  OK,
+  PENDING,
+  STORE_BLOB,
+} from "./status";
 import { BOUND_BITS, raise, restore } from "./window";
 
 export const MARK_PEER: i32 = 2;
@@ -72,6 +84,8 @@ export const MARK_PEER: i32 = 2;
 const TAG_SIZE: i32 = 16;
 const ROWS_IN_CHUNK: i32 = 8;
 const MARK_TEXT: i32 = 24;
+/** As many as rows can fill. */
+const ROW_CHUNKS_MAX: i32 = (SENDERS + CHANNELS + ROWS_IN_CHUNK - 1) / ROWS_IN_CHUNK;
 const ROWS_SIZE: i32 = ROWS_IN_CHUNK * MARK_TEXT;
 const MARK_CIPHER: usize = RECORD + 8;
 const LOST_BLOCK: i32 = 1024;
@@ -92,6 +106,8 @@ let nextRow: usize = 0;
 /** OK, or why nothing may be protected, opened or answered now; BAD_ARGUMENT for lengths beyond the buffers. */
 export function ready(frameLen: i32, topicLen: i32): i32 {
   if (self.kind == NO_CLASS) return NO_IDENTITY;
+  // Chunks of a blob, saved or loaded, are worked on with scratch that everything else uses too.
+  if (chunkIndex < chunkCount) return BAD_ORDER;
   if (pub8(DIRTY)) return PENDING;
   return i32(<u32>frameLen > <u32>FRAME_MAX) | i32(<u32>topicLen > <u32>TOPIC_MAX) ? BAD_ARGUMENT : OK;
 }
@@ -106,6 +122,7 @@ export function movedState(): i32 {
 /** Forgets everything: there is no identity any more. */
 export function blank(): void {
   self.kind = NO_CLASS;
+  chunkIndex = chunkCount = 0;
   wipe(BEACON_AT, CHANNELS * 4);
   wipe(STATE, <i32>(ROW_END - STATE));
   forgetLeaf();
@@ -248,6 +265,8 @@ export function loadBegin(): i32 {
   channelCount = pub16(FRAME + 6);
   if (i32(pub32(FRAME) != MAGIC) | i32(pub16(FRAME + 4) != LAYOUT) | i32(channelCount > CHANNELS))
     return BAD_RECORD;
+  // Without a bound the sum of chunks could wrap, and a header alone would be a whole blob.
+  if (<u32>pub32(FRAME + 12) > <u32>ROW_CHUNKS_MAX) return BAD_RECORD;
   store<u32>(SEQUENCE, pub32(FRAME + 8));
   beginChunks(pub32(FRAME + 12));
   return OK;
@@ -270,7 +289,12 @@ export function loadNext(): i32 {
   const len = chunkSize();
   const status = len ? loadChunk(len) : BAD_RECORD;
   wipe(FRAME, FRAME_MAX);
-  if (status == OK) return ++chunkIndex < chunkCount ? MORE : OK;
+  if (status == OK) {
+    if (++chunkIndex < chunkCount) return MORE;
+    // Only now is there a control key that verified.
+    self.kind = CLASS_STORAGE;
+    return OK;
+  }
   chunkCount = 0;
   blank();
   return status;

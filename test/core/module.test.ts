@@ -166,3 +166,65 @@ test("core: a trap is a CoreTrapError, and leaves no byte in memory", () => {
   assert.throws(() => calls.fail?.(), CoreTrapError);
   assert.ok(memory.every((byte) => byte === 0));
 });
+
+test("core: a device that was given only its storage key has no identity until a blob verified [T-6]", () => {
+  const { calls, memory } = engine.instantiate("device");
+  memory.set(run(1, 56), calls.framePtr?.() as number);
+  assert.equal(calls.init?.(0, 1), STATUS.OK);
+  assert.equal(calls.hello?.(0), STATUS.NO_IDENTITY);
+  for (const rowChunks of [0, 1, 3, 0x7fffffff, 0xffffffff]) {
+    memory.set(run(1, 56), calls.framePtr?.() as number);
+    calls.init?.(0, 1);
+    const header = Buffer.alloc(16);
+    header.write("AMPB");
+    header.writeUInt8(1, 4);
+    header.writeUInt32LE(rowChunks, 12);
+    memory.set(header, calls.framePtr?.() as number);
+    const status = calls.loadBegin?.();
+    assert.ok(status === STATUS.BAD_RECORD || (calls.loadSize?.() ?? 0) > 0, `${rowChunks} chunks of rows`);
+    assert.equal(calls.hello?.(0), STATUS.NO_IDENTITY);
+  }
+});
+
+test("core: saving or pinning drops a payload whose mark waits, so it is not taken by another's [R-10]", () => {
+  for (const between of ["saveBegin", "pin"] as const) {
+    const { model, id, generation } = busyDevice();
+    const frame = sealAs(generation, 77, 0, 0);
+    const { calls } = model.instance;
+    assert.equal(model.unprotect(hex(id), frame, "a/b", false).status, STATUS.STORE_MARK);
+    if (between === "pin") calls.pin?.(0, 78);
+    else for (let left = calls.saveBegin?.() ?? 0; left > 0; --left) calls.saveNext?.();
+    calls.stored?.();
+    const again = new Uint8Array(frame);
+    model.confirm(false);
+    assert.equal(model.unprotect(hex(id), again, "a/b", false).status, STATUS.STORE_MARK);
+    model.confirm(true);
+    assert.equal(model.unprotect(hex(id), frame, "a/b", false).status, STATUS.REPLAYED);
+  }
+});
+
+test("core: nothing is sealed or opened between the chunks of a blob", () => {
+  const { model, id } = busyDevice();
+  const { calls } = model.instance;
+  calls.saveBegin?.();
+  assert.equal(calls.protect?.(0, 0, 0, 1, 0, 0), STATUS.BAD_ORDER);
+  while (calls.saveNext?.() ?? 0);
+  assert.equal(model.protect(hex(id), utf8("x"), "a/b", false).status, STATUS.OK);
+});
+
+test("core: a payload dropped while it is applied stops the device [C-4, N-3]", () => {
+  const { model, generation } = busyDevice();
+  const { instance } = model;
+  const server = new Client(REALM, DEVICE, KEY);
+  const set: Command = { code: 1, parameters: parametersOf(generation, { open: 5 }) };
+  const payload = server.seal(server.base(), revisionOf(1, 50), [set, set], DOWN);
+  const [frame, topic] = [instance.calls.framePtr?.() as number, instance.calls.topicPtr?.() as number];
+  instance.memory.set(utf8(DOWN), topic);
+  const feed = (index: number, pass: number) => {
+    instance.memory.set(payload.subarray(index * 128, index * 128 + 128), frame);
+    return instance.calls.control?.(128, DOWN.length, index, 2, pass);
+  };
+  assert.deepEqual([feed(0, 1), feed(1, 1), feed(0, 2)], [STATUS.MORE, STATUS.MORE, STATUS.MORE]);
+  instance.calls.discard?.();
+  assert.equal(instance.calls.hello?.(0), STATUS.NO_IDENTITY);
+});
