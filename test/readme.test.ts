@@ -34,6 +34,12 @@ test("readme: its programs compile as they stand", async () => {
   programs.forEach((program, i) => {
     writeFileSync(join(folder, `program-${i}.ts`), program.replace('"ampoule"', '"../../host/index.ts"'));
   });
+  writeFileSync(
+    join(folder, "your-link.ts"),
+    `export declare function send(payloads: Uint8Array[]): void;
+export declare function onPayload(take: (topic: string, payload: Uint8Array) => void): void;
+`,
+  );
   const config = {
     extends: "../../tsconfig.json",
     include: ["./*.ts"],

@@ -95,6 +95,7 @@ const TUNING: Tuning = {
 const IN_MEMORY = ":memory:";
 const NAME_MAX = 64;
 const FIRST_INCARNATION = 1;
+const REPEATED_MAX = 4096;
 
 /** Nothing is sent to a device again within this time. */
 const RESEND_PAUSE_MS = 1000;
@@ -124,6 +125,8 @@ export class KeyServer {
   readonly #tuning: Tuning;
   readonly #announced = new Map<string, string>();
   readonly #resends = new Map<string, Resend>();
+  /** When grants of earlier boots were last sent again. */
+  readonly #repeated = new Map<string, number>();
   #link: Link | null = null;
   #lock: { release(): void } | null = null;
   #connected = false;
@@ -475,6 +478,8 @@ export class KeyServer {
   #armResend(device: string, revision: string): boolean {
     const known = this.#resends.get(device);
     const now = this.#world.now();
+    if (known !== undefined && revision < known.revision)
+      return this.#mayRepeat(`${device} ${revision}`, now);
     const isNew = known === undefined || revision > known.revision;
     const age = isNew ? RESEND_PAUSE_MS : now - known.at;
     if (!isNew && age >= 0 && age < RESEND_PAUSE_MS) {
@@ -485,6 +490,15 @@ export class KeyServer {
     const delay = isNew ? this.#tuning.resend : known.delay;
     const entry = { revision: isNew ? revision : known.revision, at: now, delay, due: false };
     this.#armTimer(device, { timer: null, ...known, ...entry }, delay);
+    return true;
+  }
+
+  /** The grant of an earlier boot has a pace of its own: asked for again, it may not make a later one wait. */
+  #mayRepeat(grant: string, now: number): boolean {
+    const age = now - (this.#repeated.get(grant) ?? Number.NEGATIVE_INFINITY);
+    if (age >= 0 && age < RESEND_PAUSE_MS) return false;
+    if (this.#repeated.size >= REPEATED_MAX) this.#repeated.clear();
+    this.#repeated.set(grant, now);
     return true;
   }
 

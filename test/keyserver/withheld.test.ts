@@ -190,7 +190,7 @@ test(
 );
 
 test(
-  "withheld: grants are sent again once a second at most, to whichever boots they belong [V-8]",
+  "withheld: each grant is sent again once a second at most, and none makes another wait [V-8]",
   onStage(async (stage) => {
     const a = member(stage);
     const hellos = await twoBoots(stage, a);
@@ -201,7 +201,8 @@ test(
       stage.hub.publish(a.device.upTopic, hellos[i % 2] as Uint8Array, false);
       await stage.run(30);
     }
-    assert.ok(downs(stage, a).length - before <= 4);
+    const sent = downs(stage, a).length - before;
+    assert.ok(sent >= 2 && sent <= 8, `${sent} in 3 seconds`);
   }),
 );
 

@@ -42,9 +42,10 @@ async function serve(options: ServeOptions, io: Io): Promise<void> {
     io.out(options.json === true ? `${jsonLine(event)}\n` : `${plainLine(event)}\n`);
   };
   try {
-    const stopped = io.untilStopped();
     server.onEvent = tell;
     server.start(nodeWorld().link(url, linkOptions));
+    // Only now: waiting keeps the process alive, and a start that failed must end it.
+    const stopped = io.untilStopped();
     tell({ kind: "serving", detail: `realm ${Buffer.from(server.realm).toString("hex")} at ${url}` });
     await stopped;
     await server.stop();
