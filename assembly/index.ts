@@ -1,8 +1,23 @@
 /*
- * The ABI of the core: contracts, no logic. Every parameter and result is an i32.
+ * The ABI of the core: contracts, no logic. Every parameter and result is an i32; statuses are those of SPEC 14.
  *
  * Buffers: FRAME (1024 bytes), TOPIC (256 bytes; 1024 in the host build), RECORD (48), OUT (20). They
- * belong to the host between calls. Nothing else in linear memory does.
+ * belong to the host between calls. Nothing else in linear memory does; some state is in globals of the module,
+ * so memory alone is no copy of a device.
+ *
+ * Order at boot: init(). With storage, for the slot with the higher sequence (u32 at byte 8 of its header): its first
+ * 16 bytes at FRAME, loadBegin(), then loadSize() bytes at FRAME and loadNext(), until loadSize() is 0. On a refusal
+ * init() again and the other slot. Both blank (never written): go on with K(0). None good otherwise: the device is lost.
+ * Then each whole mark of 48 bytes at FRAME and loadMark(); BAD_RECORD is a lost write, a torn tail is left out. Then
+ * loadEnd(1) once for each lost write, a torn slot being one too, and if there was any a blob is stored at once.
+ *
+ * Storing a blob: saveBegin(), the 16 bytes at FRAME, then saveNext() as often as it said, each chunk at FRAME; durable
+ * in one slot; all of it again for the other one, slot 1 last, but a slot that may be torn first. Then marks may go, and
+ * stored() once. If writing fails, nothing is lost: begin again. A device blob has at most 1,736 bytes.
+ *
+ * Which frame size: byte 21 of channelPtr(slot) times 8; byte 73 for the kept previous generation, if byte 74 is not 0
+ * and the high nibble of the frame's second byte is that of the generation before. In a narrow channel (bit 2 of byte
+ * 23) every payload is one frame, first and last; the host joins the parts.
  *
  * After every refusal: state as before, failure counters and derivation credit apart; no text in any
  * buffer. Times depend on lengths, public fields and the status, never on keys or text.
@@ -70,7 +85,7 @@ export function outPtr(): i32 {
   return OUT as i32;
 }
 
-/** Address of the device's own state, followed by nothing of the host's; for inspection by tests. */
+/** Address of the device's own state: the control key version is a u32 at byte 24. */
 export function statePtr(): i32 {
   return STATE as i32;
 }
@@ -88,8 +103,8 @@ export function channelPtr(slot: i32): i32 {
  * @param kind 0 storage, 1 boot nonce, 2 neither
  * @returns OK or BAD_ARGUMENT. With stored = 1 a blob must be loaded next: there is no control key yet.
  *
- * FRAME is zero afterwards. The storage key is then at the end of what init() derived: read it with
- * storageKey().
+ * FRAME is zero afterwards. Without storage stored must be 0. After the first boot keep what storageKey() gives; K(0) may
+ * be overwritten once both slots hold a blob with a control key version above 0 (u32 at statePtr() + 24).
  */
 export function init(kind: i32, stored: i32): i32 {
   if (i32(<u32>kind > <u32>CLASS_NEITHER) | i32(<u32>stored > <u32>i32(!kind))) return BAD_ARGUMENT;
@@ -243,7 +258,7 @@ export function ack(topicLen: i32): i32 {
 /**
  * Writes a hello at FRAME, 128 bytes. OK, PENDING.
  *
- * FRAME + 51 holds, in place, the id of the channel whose counters are wanted, or zeros.
+ * FRAME + 51 holds, in place, 8 bytes: the id of the channel whose counters are wanted, or zeros.
  */
 export function hello(topicLen: i32): i32 {
   drop();
@@ -256,7 +271,7 @@ export function asks(): i32 {
   return pub8(ASK);
 }
 
-/** One tick of the host: some derivation credit comes back (SPEC R-14). @returns OK */
+/** One tick of the host, every few seconds: some derivation credit comes back (SPEC R-14). @returns OK */
 export function tick(): i32 {
   credits.tick();
   return OK;

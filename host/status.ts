@@ -89,7 +89,7 @@ const MEANING: Record<StatusName, string> = {
   NO_SESSION: "no session granted since boot",
   BAD_SESSION: "grant for another boot",
   NO_GRANT: "no counters granted in this epoch",
-  BAD_RECORD: "stored state does not verify",
+  BAD_RECORD: "stored state is missing or damaged; an identity and its state belong together",
   NO_IDENTITY: "not initialised",
   HOLD: "sealing waits after a lost write",
   PENDING: "changes wait to be stored first",
