@@ -96,6 +96,8 @@ const IN_MEMORY = ":memory:";
 const NAME_MAX = 64;
 const FIRST_INCARNATION = 1;
 const REPEATED_MAX = 4096;
+/** A device that comes and goes within a second is answered each time, so often. */
+const RESEND_BURST = 8;
 
 /** Nothing is sent to a device again within this time. */
 const RESEND_PAUSE_MS = 1000;
@@ -109,6 +111,8 @@ interface Resend {
   /** The device asked too soon: the timer runs to the end of the pause. */
   due: boolean;
   timer: Timer;
+  /** Times in a row that it was sent again within a pause of the last time. */
+  burst: number;
 }
 
 export class KeyServer {
@@ -482,13 +486,14 @@ export class KeyServer {
       return this.#mayRepeat(`${device} ${revision}`, now);
     const isNew = known === undefined || revision > known.revision;
     const age = isNew ? RESEND_PAUSE_MS : now - known.at;
-    if (!isNew && age >= 0 && age < RESEND_PAUSE_MS) {
+    const burst = isNew || age < 0 || age >= RESEND_PAUSE_MS ? 0 : known.burst + 1;
+    if (!isNew && burst >= RESEND_BURST) {
       if (!known.due) this.#armTimer(device, known, RESEND_PAUSE_MS - age);
       known.due = true;
       return false;
     }
     const delay = isNew ? this.#tuning.resend : known.delay;
-    const entry = { revision: isNew ? revision : known.revision, at: now, delay, due: false };
+    const entry = { revision: isNew ? revision : known.revision, at: now, delay, due: false, burst };
     this.#armTimer(device, { timer: null, ...known, ...entry }, delay);
     return true;
   }
