@@ -127,7 +127,6 @@ export const HAS_SESSION: usize = STATE + 157;
 export const DIRTY: usize = STATE + 158;
 
 // A channel.
-export const CH_ID: i32 = 0;
 export const CH_GENERATION: i32 = 8;
 export const CH_STEP: i32 = 12;
 export const CH_FROM: i32 = 14;

@@ -66,12 +66,12 @@ for (const build of BUILDS) {
 }
 
 /** A device with one channel, some frames sealed and opened, and all secrets it was given. */
-function busyDevice() {
+function busyDevice(suite = 0) {
   const model = new CoreModel(engine, OPTIONS);
   model.provision({ realm: REALM, device: DEVICE, key: KEY }, new Uint8Array(8));
   const server = new Client(REALM, DEVICE, KEY);
   const id = channelId(REALM, "a/b");
-  const generation = new Generation({ suite: 0, realm: REALM, id, generation: 3 }, run(0x55, 16));
+  const generation = new Generation({ suite, realm: REALM, id, generation: 3 }, run(0x55, 16));
   let count = 0;
   const bring = (...commands: Command[]) => {
     model.control(server.seal(server.base(), revisionOf(1, ++count), commands, DOWN), DOWN);
@@ -92,7 +92,7 @@ function busyDevice() {
 function sealAs(generation: Generation, sender: number, step: number, counter: number): Bytes {
   return sealMessage(
     generation,
-    { form: 0, size: 64 },
+    { form: generation.scope.suite << 2, size: 64 },
     { sender, step, counter },
     topicAd("a/b"),
     utf8("peer"),
@@ -228,3 +228,25 @@ test("core: a payload dropped while it is applied stops the device [C-4, N-3]", 
   instance.calls.discard?.();
   assert.equal(instance.calls.hello?.(0), STATUS.NO_IDENTITY);
 });
+
+for (const suite of [0, 1, 2, 3]) {
+  test(`core: refuses a frame of suite ${suite} after any one flipped bit, state unchanged, no text left [S-5, N-3]`, () => {
+    const { model, id, peer } = busyDevice(suite);
+    const frame = peer(7);
+    const before = model.snapshot();
+    for (let bit = 0; bit < frame.length * 8; ++bit) {
+      const flipped = Uint8Array.from(frame);
+      flipped[bit >> 3] = (flipped[bit >> 3] as number) ^ (1 << (bit & 7));
+      // Junk costs credit: without it a later flip would be refused for that alone.
+      model.tick();
+      const { status, text } = model.unprotect(hex(id), flipped, "a/b", false);
+      assert.ok(
+        status >= STATUS.BAD_TAG && status !== STATUS.BUSY && text === undefined,
+        `bit ${bit}: ${status}`,
+      );
+      assert.equal(model.snapshot(), before, `bit ${bit}`);
+      assert.equal(Buffer.from(model.instance.memory).indexOf("peer"), -1, `bit ${bit}`);
+    }
+    assert.equal(model.unprotect(hex(id), frame, "a/b", false).status, STATUS.STORE_MARK);
+  });
+}
