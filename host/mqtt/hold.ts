@@ -1,5 +1,5 @@
-// Payloads to be tried again: those whose keys may be on their way, bounded in number and time, and
-// those whose acceptance could not be stored. Of a few the acknowledgement is held back, so that
+// Payloads to be tried again: those whose keys or derivation credit may come, bounded in number and time,
+// and those whose acceptance could not be stored. Of a few the acknowledgement is held back, so that
 // they outlive this process.
 
 import type { IPublishPacket } from "mqtt";
@@ -47,9 +47,9 @@ export class Hold {
     return this.#entries.length;
   }
 
-  /** True if something waits for its acceptance to be stored. */
-  isUnstored(): boolean {
-    return this.#entries.some(({ error }) => !isVerdict(error));
+  /** True if something waits for its acceptance to be stored, or for derivation credit. */
+  waitsForTick(): boolean {
+    return this.#entries.some(({ error }) => !isVerdict(error) || error.status === "BUSY");
   }
 
   /** True if the acknowledgement of one more payload may be held back. */

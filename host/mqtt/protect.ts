@@ -151,8 +151,8 @@ function openClient(options: AmpouleOptions): { client: Client; release: () => v
   }
 }
 
-/** Keys of a channel that is held. */
-const MAY_COME: ReadonlySet<StatusName> = new Set(["UNKNOWN_EPOCH", "NO_LEASE"]);
+/** Keys of a channel that is held; or derivation credit, which each tick brings. */
+const MAY_COME: ReadonlySet<StatusName> = new Set(["UNKNOWN_EPOCH", "NO_LEASE", "BUSY"]);
 const FORWARDED = [
   "connect",
   "packetsend",
@@ -200,7 +200,7 @@ class Shim {
     this.#client = client;
     this.#willSpreadMs = options.willSpreadMs ?? 1000;
     const onError = (error: Error): void => this.#failed(error);
-    const onTick = (): void => this.#retryUnstored();
+    const onTick = (): void => this.#retryAtTick();
     this.#session = new Session(inner, client, { quietMs, drainMs, tickMs, onError, onTick });
     this.#hold = new Hold(client.world, options.holdCount ?? 32, options.holdMs ?? 15_000, (held) =>
       this.#giveUp(held),
@@ -356,9 +356,9 @@ class Shim {
     this.#failed(error);
   }
 
-  #retryUnstored(): void {
+  #retryAtTick(): void {
     try {
-      if (this.#hold.isUnstored()) this.#retryHeld();
+      if (this.#hold.waitsForTick()) this.#retryHeld();
     } finally {
       this.#settle();
     }

@@ -41,6 +41,8 @@ export class FakeDevice {
   ungranted = false;
   closed = false;
   ticks = 0;
+  /** Derivations that are left, one for each frame; each tick gives one back. */
+  credit = Number.POSITIVE_INFINITY;
   /** What a command does; it is acknowledged afterwards. */
   onControl: (payload: Uint8Array) => boolean = () => false;
   onBeacon: (payload: Uint8Array) => void = () => {};
@@ -128,6 +130,8 @@ export class FakeDevice {
     const channel = this.held.get(hex(id));
     if (channel === undefined) throw new RefusedError("NO_CHANNEL");
     const frame = parse(payload);
+    if (this.credit === 0) throw new RefusedError("BUSY");
+    this.credit -= 1;
     if (frame === null || frame.topic !== topic) throw new RefusedError("BAD_TAG");
     if (frame.generation !== channel.generation) throw new RefusedError("UNKNOWN_EPOCH");
     if (frame.sender === channel.sender || frame.sender === channel.will) throw new RefusedError("REFLECTED");
@@ -160,6 +164,7 @@ export class FakeDevice {
 
   tick(): void {
     this.ticks += 1;
+    this.credit += 1;
   }
 
   pin(): void {}

@@ -371,6 +371,25 @@ test("mqtt: an unknown epoch is held without PUBACK, and opened when its keys co
   assert.deepEqual(r.refused, []);
 });
 
+test("mqtt: what came when the credit was used up is opened as it comes back [R-14]", async () => {
+  await using r = await connected({ protect: { ...TICKS, holdMs: 5000 } });
+  const channel = r.device.hold("a/+");
+  r.device.credit = 0;
+  for (const id of [1, 2, 3]) {
+    const payload = id < 3 ? "junk" : r.device.frame(channel, "a/3", "fresh");
+    r.broker.publish(`a/${id}`, payload, { qos: 1, messageId: id, retain: true });
+  }
+  await r.broker.until("the last puback", () => acks(r.broker).includes(3));
+  assert.deepEqual(r.texts, ["a/3=fresh"]);
+  assert.deepEqual(
+    r.refused.map(({ status, topic }) => [status, topic]),
+    [
+      ["BAD_TAG", "a/1"],
+      ["BAD_TAG", "a/2"],
+    ],
+  );
+});
+
 test("mqtt: an epoch that stays unknown is refused by name and acknowledged in the end", async () => {
   await using r = await connected({ protect: { holdMs: 80 } });
   const channel = r.device.hold("a");
