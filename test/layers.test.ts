@@ -64,7 +64,7 @@ test("host: tables and queries are known to the key server's records alone", () 
   for (const file of files) assert.match(file, /^host\/keyserver\/(records|schema)\.ts$/);
 });
 
-test("host: nothing below the client imports it, and the core imports no room of the host but status, world and store", () => {
+test("host: nothing below the client imports it, and the core imports no room of the host but bytes, status, world and store", () => {
   const above = /\/(client|mqtt|keyserver|cli|demo)\//;
   for (const file of sources("host/core")) {
     for (const imported of importsOf(file)) assert.doesNotMatch(imported, above, file);

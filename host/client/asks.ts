@@ -1,6 +1,8 @@
 // When a hello is due that no connection asks for: refusals that keys may explain (SPEC R-13), and counters
 // that a device without storage lacks (P-4). Both ask at once, and again after growing pauses.
 
+import { toHex } from "../bytes.ts";
+
 /** Longest pause between two hellos that refusals ask for, in ticks. */
 const PAUSE_MAX = 64;
 
@@ -42,7 +44,7 @@ export class Asks {
 
   /** Sealing was refused for want of counters. */
   want(channel: Uint8Array): void {
-    const key = hex(channel);
+    const key = toHex(channel);
     const want = this.#wants.get(key) ?? { channel, ticks: 0, isDue: true, isOpen: true };
     want.isOpen = true;
     this.#wants.set(key, want);
@@ -50,7 +52,7 @@ export class Asks {
 
   /** Sealing was not refused. */
   sealed(channel: Uint8Array): void {
-    if (this.#wants.size > 0) this.#wants.delete(hex(channel));
+    if (this.#wants.size > 0) this.#wants.delete(toHex(channel));
   }
 
   get isWantDue(): boolean {
@@ -65,7 +67,7 @@ export class Asks {
 
   /** A hello named the channel. */
   wantAsked(channel: Uint8Array): void {
-    const want = this.#wants.get(hex(channel));
+    const want = this.#wants.get(toHex(channel));
     if (want !== undefined) want.isDue = false;
   }
 
@@ -98,8 +100,4 @@ export class Asks {
   #open(): Want[] {
     return [...this.#wants.values()].filter(({ isOpen }) => isOpen);
   }
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,5 +1,6 @@
 // Narrow channels: one frame is one payload, and a message is joined here (SPEC F-6, R-9).
 
+import { concat } from "../bytes.ts";
 import type { Opened } from "../core/device.ts";
 import { RefusedError } from "../status.ts";
 import { BoundedMap } from "./bounded.ts";
@@ -51,7 +52,7 @@ export class Parts {
 
   #keep(key: string, topic: string, opened: Opened, before: Uint8Array[]): Uint8Array | null {
     const chunks = [...before, opened.text];
-    if (opened.last) return concat(chunks);
+    if (opened.last) return concat(...chunks);
     const { generation, step, counter, part } = opened;
     this.#unfinished.set(key, { topic, generation, step, counter: counter + 1, part: part + 1, chunks });
     return null;
@@ -65,14 +66,4 @@ function follows(held: Unfinished, opened: Opened): boolean {
     held.counter === opened.counter &&
     held.part === opened.part
   );
-}
-
-function concat(chunks: Uint8Array[]): Uint8Array {
-  const joined = new Uint8Array(chunks.reduce((size, chunk) => size + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    joined.set(chunk, at);
-    at += chunk.length;
-  }
-  return joined;
 }

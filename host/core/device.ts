@@ -1,5 +1,6 @@
 // One device on the core: payloads in and out, and every mark and blob stored before it counts.
 
+import { toHex } from "../bytes.ts";
 import { RefusedError, STATUS, statusName } from "../status.ts";
 import type { Identity, Store } from "../store/store.ts";
 import type { World } from "../world.ts";
@@ -134,8 +135,8 @@ export class Device {
     this.realm = identity.realm;
     this.device = identity.device;
     this.prefix = identity.prefix;
-    this.downTopic = `${this.prefix}/${hex(this.device)}/down`;
-    this.upTopic = `${this.prefix}/${hex(this.device)}/up`;
+    this.downTopic = `${this.prefix}/${toHex(this.device)}/down`;
+    this.upTopic = `${this.prefix}/${toHex(this.device)}/up`;
     this.#store = options.store;
     this.#engine = options.engine;
     this.#build = options.build ?? "host";
@@ -155,7 +156,7 @@ export class Device {
   }
 
   epochTopic(channel: Uint8Array): string {
-    return `${this.prefix}/epoch/${hex(channel)}`;
+    return `${this.prefix}/epoch/${toHex(channel)}`;
   }
 
   /** Channel id of a topic filter in this realm. */
@@ -380,7 +381,9 @@ export class Device {
 
   #fingerprint(): string {
     return this.channels()
-      .map((c) => `${hex(c.id)}:${c.generation}:${c.step}:${c.from}:${c.open}:${c.to}:${c.sender}:${c.will}`)
+      .map(
+        (c) => `${toHex(c.id)}:${c.generation}:${c.step}:${c.from}:${c.open}:${c.to}:${c.sender}:${c.will}`,
+      )
       .join();
   }
 
@@ -563,9 +566,4 @@ function join(parts: Uint8Array[]): Uint8Array {
     part.fill(0);
   }
   return whole;
-}
-
-/** Lower-case hex digits in byte order (SPEC N-2). */
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

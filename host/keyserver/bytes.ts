@@ -1,17 +1,6 @@
-// Bytes and numbers: hex, little-endian fields, and the context every derivation begins with.
+// Numbers as little-endian fields, revisions, and the context every derivation begins with.
 
-export function toHex(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
-  return text;
-}
-
-/** The caller knows that `text` is hex of an even length. */
-export function fromHex(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length / 2);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);
-  return bytes;
-}
+import { concat, toHex } from "../bytes.ts";
 
 export function u16(value: number): Uint8Array {
   return Uint8Array.of(value & 0xff, value >>> 8);
@@ -19,16 +8,6 @@ export function u16(value: number): Uint8Array {
 
 export function u32(value: number): Uint8Array {
   return Uint8Array.of(value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24);
-}
-
-export function concat(...parts: Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }
 
 /** SPEC S-7: base(suite, n, id, generation), 22 bytes. */

@@ -1,7 +1,8 @@
 // The control channel on the wire (SPEC section 10): commands, down payloads, acks and hellos.
 
+import { concat, fromHex } from "../bytes.ts";
 import type { FrameHead, Kit } from "../core/kit.ts";
-import { concat, fromHex, Reader, type Revision, readRevision, revisionBytes, u16, u32 } from "./bytes.ts";
+import { Reader, type Revision, readRevision, revisionBytes, u16, u32 } from "./bytes.ts";
 import type { TreeNode } from "./tree.ts";
 
 export const CONTROL_FRAME = 128;

@@ -1,9 +1,9 @@
 // What every member shall hold: channels, generations, steps, leases, sender numbers (SPEC sections 4
 // and 11). Changes rows only; the caller wraps each call in a transaction and does the talking.
 
+import { fromHex, toHex } from "../bytes.ts";
 import type { Kit } from "../core/kit.ts";
 import type { World } from "../world.ts";
-import { fromHex, toHex } from "./bytes.ts";
 import type { Setting } from "./commands.ts";
 import { ServerError } from "./errors.ts";
 import { checkFilter, hasWildcard, overlap, reservedFilters } from "./filters.ts";

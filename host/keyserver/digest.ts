@@ -1,7 +1,8 @@
 // The digest a device must answer with (SPEC C-19).
 
+import { concat, fromHex, toHex } from "../bytes.ts";
 import type { Kit } from "../core/kit.ts";
-import { base, concat, fromHex, toHex, u16 } from "./bytes.ts";
+import { base, u16 } from "./bytes.ts";
 import type { Setting } from "./commands.ts";
 
 const NO_LOCK = new Uint8Array(8);

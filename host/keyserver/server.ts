@@ -1,11 +1,12 @@
 // The key server: what an operator asks of it, and an MQTT client that brings every device there.
 
+import { concat, fromHex, toHex } from "../bytes.ts";
 import type { Engine } from "../core/engine.ts";
 import { Kit } from "../core/kit.ts";
 import { v8Engine } from "../core/wasm.ts";
 import type { Identity } from "../store/store.ts";
 import type { Link, Timer, World } from "../world.ts";
-import { concat, fromHex, NO_REVISION, toHex, u32 } from "./bytes.ts";
+import { NO_REVISION, u32 } from "./bytes.ts";
 import { type ChannelParams, Desired, type GrantOptions } from "./desired.ts";
 import { ServerError } from "./errors.ts";
 import { checkPrefix } from "./filters.ts";

@@ -1,19 +1,11 @@
 // The server's half of the control channel (SPEC sections 10 and 11): revisions out, acks and hellos in.
 // Every call runs inside the caller's transaction; what is to be published waits in the Outcome.
 
+import { concat, fromHex, toHex } from "../bytes.ts";
 import type { Kit } from "../core/kit.ts";
 import { RefusedError, STATUS } from "../status.ts";
 import type { World } from "../world.ts";
-import {
-  base,
-  concat,
-  fromHex,
-  incarnationOf,
-  nextRevision,
-  type Revision,
-  revisionOf,
-  toHex,
-} from "./bytes.ts";
+import { base, incarnationOf, nextRevision, type Revision, revisionOf } from "./bytes.ts";
 import {
   type Ack,
   COMMANDS_MAX,

@@ -1,7 +1,8 @@
 // The server's side of a generation: key tree, leases and beacons (SPEC sections 4 and 5).
 
+import { concat } from "../bytes.ts";
 import type { Kit } from "../core/kit.ts";
-import { base, concat, u16 } from "./bytes.ts";
+import { base, u16 } from "./bytes.ts";
 
 export const STEPS = 4096;
 export const LAST_STEP = STEPS - 1;

@@ -2,8 +2,8 @@
 // of the key server that knows a cipher of its own, because the database is nobody's wire format.
 
 import { argon2Sync, createCipheriv, createDecipheriv } from "node:crypto";
+import { concat } from "../bytes.ts";
 import type { World } from "../world.ts";
-import { concat } from "./bytes.ts";
 import { ServerError } from "./errors.ts";
 
 /** What opens a database: a passphrase, or a file of 32 random bytes (mode 0600). */

@@ -1,5 +1,6 @@
 // The identity file: one JSON object, hex digits in lower case, nothing in it that is not named here.
 
+import { toHex } from "../bytes.ts";
 import { StoreError } from "./errors.ts";
 import type { Identity } from "./store.ts";
 
@@ -48,11 +49,11 @@ export function formatIdentity(identity: NamedIdentity, path = "identity"): stri
   const fields = {
     ampoule: FORMAT,
     ...(name === undefined ? {} : { name: nameField(name, path) }),
-    realm: hex(realm),
-    device: hex(device),
+    realm: toHex(realm),
+    device: toHex(device),
     prefix,
-    ...(key === undefined ? {} : { key: hex(key) }),
-    ...(storageKey === undefined ? {} : { storageKey: hex(storageKey) }),
+    ...(key === undefined ? {} : { key: toHex(key) }),
+    ...(storageKey === undefined ? {} : { storageKey: toHex(storageKey) }),
   };
   return `${JSON.stringify(fields, null, 2)}\n`;
 }
@@ -121,10 +122,6 @@ function hexField(fields: Record<string, unknown>, field: string, size: number, 
     throw bad(path, `"${field}" is not ${2 * size} lower-case hex digits`);
   }
   return new Uint8Array(Buffer.from(digits, "hex"));
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("hex");
 }
 
 function bad(path: string, why: string): StoreError {

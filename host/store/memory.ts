@@ -1,6 +1,7 @@
 // A store in memory, with the power cuts of a real one: a write may be torn, and then nothing works
 // until power is back.
 
+import { concat } from "../bytes.ts";
 import { StoreError } from "./errors.ts";
 import { checkIdentity, copyIdentity } from "./identity.ts";
 import type { Identity, Store, StoredState } from "./store.ts";
@@ -133,13 +134,6 @@ export function splitMarks(bytes: Uint8Array): Uint8Array[] {
 /** The part of appended marks that is whole records. */
 export function wholeMarks(bytes: Uint8Array): Uint8Array {
   return bytes.subarray(0, bytes.length - (bytes.length % MARK_SIZE));
-}
-
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const joined = new Uint8Array(a.length + b.length);
-  joined.set(a);
-  joined.set(b, a.length);
-  return joined;
 }
 
 function copyImage(image: StoreImage): StoreImage {

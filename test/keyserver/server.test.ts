@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { toHex } from "../../host/keyserver/bytes.ts";
+import { toHex } from "../../host/bytes.ts";
 import { type Command, decodeCommand } from "../../host/keyserver/commands.ts";
 import { openDown } from "../twin/control.ts";
 import { onStage, type Peer, type Stage } from "./stage.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { toHex } from "../../host/bytes.ts";
 import { Kit } from "../../host/core/kit.ts";
-import { toHex } from "../../host/keyserver/bytes.ts";
 import { digestOf, type Entry } from "../../host/keyserver/digest.ts";
 import {
   BeaconChain,
