@@ -1,0 +1,102 @@
+/*
+ * What a module compiled by scripts/aot.ts needs at run time: memory of a fixed size, checks, traps.
+ *
+ * Linear memory is an array inside the instance, of exactly the size that the module uses. Every access is checked
+ * against it; a check on a constant address folds away. An access outside, a division by zero and an `unreachable`
+ * end in amp_trap(), which does not return. Of the C library only memcpy, memmove and memset are used, which GCC and
+ * clang want of every target.
+ */
+#ifndef AMP_WASM_H
+#define AMP_WASM_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "amp_wasm.h: little-endian targets of GCC and clang only"
+#endif
+
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+typedef int8_t s8;
+typedef int16_t s16;
+typedef int32_t s32;
+typedef int64_t s64;
+
+/** Supplied by whoever uses the instance. The instance must not be entered again; its memory holds keys. */
+__attribute__((noreturn)) void amp_trap(void *instance);
+
+/* Set by the compiled module before this file is included: AMP_WASM_INSTANCE, its type, and AMP_WASM_SIZE. */
+
+#define AMP_LIKELY(x) __builtin_expect(!!(x), 1)
+#define AMP_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* offset and size are constants; offset + size <= AMP_WASM_SIZE is known, so that nothing wraps. */
+#define AMP_LOAD(name, stored, wide, result)                                        \
+  static inline result name(AMP_WASM_INSTANCE *instance, u32 at, const u32 offset)  \
+  {                                                                                 \
+    stored value;                                                                   \
+    if (AMP_UNLIKELY(at > AMP_WASM_SIZE - offset - sizeof value)) amp_trap(instance); \
+    memcpy(&value, &instance->memory[at + offset], sizeof value);                   \
+    return (result)(wide)value;                                                     \
+  }
+
+#define AMP_STORE(name, stored, wide)                                                     \
+  static inline void name(AMP_WASM_INSTANCE *instance, u32 at, const u32 offset, wide in) \
+  {                                                                                       \
+    const stored value = (stored)in;                                                      \
+    if (AMP_UNLIKELY(at > AMP_WASM_SIZE - offset - sizeof value)) amp_trap(instance);     \
+    memcpy(&instance->memory[at + offset], &value, sizeof value);                         \
+  }
+
+AMP_LOAD(i32_load, u32, u32, u32)
+AMP_LOAD(i32_load8_s, s8, s32, u32)
+AMP_LOAD(i32_load8_u, u8, u32, u32)
+AMP_LOAD(i32_load16_s, s16, s32, u32)
+AMP_LOAD(i32_load16_u, u16, u32, u32)
+AMP_LOAD(i64_load, u64, u64, u64)
+AMP_LOAD(i64_load8_s, s8, s64, u64)
+AMP_LOAD(i64_load8_u, u8, u64, u64)
+AMP_LOAD(i64_load16_s, s16, s64, u64)
+AMP_LOAD(i64_load16_u, u16, u64, u64)
+AMP_LOAD(i64_load32_s, s32, s64, u64)
+AMP_LOAD(i64_load32_u, u32, u64, u64)
+AMP_STORE(i32_store, u32, u32)
+AMP_STORE(i32_store8, u8, u32)
+AMP_STORE(i32_store16, u16, u32)
+AMP_STORE(i64_store, u64, u64)
+AMP_STORE(i64_store8, u8, u64)
+AMP_STORE(i64_store16, u16, u64)
+AMP_STORE(i64_store32, u32, u64)
+
+static inline void memory_fill(AMP_WASM_INSTANCE *instance, u32 at, u32 value, u32 size)
+{
+  if (AMP_UNLIKELY(at > AMP_WASM_SIZE || size > AMP_WASM_SIZE - at)) amp_trap(instance);
+  memset(&instance->memory[at], (int)(value & 255u), size);
+}
+
+static inline void memory_copy(AMP_WASM_INSTANCE *instance, u32 to, u32 from, u32 size)
+{
+  if (AMP_UNLIKELY(size > AMP_WASM_SIZE || to > AMP_WASM_SIZE - size || from > AMP_WASM_SIZE - size)) {
+    amp_trap(instance);
+  }
+  memmove(&instance->memory[to], &instance->memory[from], size);
+}
+
+static inline u32 I32_ROTL(u32 x, u32 n) { return x << (n & 31) | x >> (-n & 31); }
+static inline u32 I32_ROTR(u32 x, u32 n) { return x >> (n & 31) | x << (-n & 31); }
+static inline u64 I64_ROTL(u64 x, u64 n) { return x << (n & 63) | x >> (-n & 63); }
+static inline u64 I64_ROTR(u64 x, u64 n) { return x >> (n & 63) | x << (-n & 63); }
+static inline u32 I32_CLZ(u32 x) { return x ? (u32)__builtin_clz(x) : 32u; }
+static inline u32 I32_CTZ(u32 x) { return x ? (u32)__builtin_ctz(x) : 32u; }
+static inline u64 I64_CLZ(u64 x) { return x ? (u64)__builtin_clzll(x) : 64u; }
+static inline u64 I64_CTZ(u64 x) { return x ? (u64)__builtin_ctzll(x) : 64u; }
+
+/* Uses the instance of the function it stands in. */
+#define DIV_U(x, y) ((AMP_LIKELY(y) ? (void)0 : amp_trap(instance)), (x) / (y))
+#define REM_U(x, y) ((AMP_LIKELY(y) ? (void)0 : amp_trap(instance)), (x) % (y))
+#define UNREACHABLE amp_trap(instance)
+
+#endif
