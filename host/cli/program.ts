@@ -6,6 +6,7 @@ import { addCompletion } from "./commands/completion.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDevice } from "./commands/device.ts";
 import { addDoctor } from "./commands/doctor.ts";
+import { addImage } from "./commands/image.ts";
 import { addInit } from "./commands/init.ts";
 import { addProvision } from "./commands/provision.ts";
 import { addPub } from "./commands/pub.ts";
@@ -56,6 +57,7 @@ function createProgram(io: Io): Command {
 const COMMANDS = [
   addInit,
   addProvision,
+  addImage,
   addChannel,
   addDevice,
   addServe,

@@ -10,8 +10,12 @@ export type Modules = { readonly [build in Build]?: Uint8Array<ArrayBuffer> };
 
 const shipped = new Map<Build, WebAssembly.Module>();
 
-/** Asked for when it is needed: an import of node:fs would keep bundlers for browsers from this file. */
-function readShipped(build: Build): Uint8Array<ArrayBuffer> {
+/**
+ * Bytes of a module as it is shipped.
+ *
+ * Asked for when it is needed: an import of node:fs would keep bundlers for browsers from this file.
+ */
+export function readModule(build: Build): Uint8Array<ArrayBuffer> {
   const fs = globalThis.process?.getBuiltinModule?.("node:fs");
   if (fs === undefined) throw new Error(`no files here: pass the bytes of module ${build} to v8Engine()`);
   return new Uint8Array(fs.readFileSync(new URL(`../../build/ampoule-${build}.wasm`, import.meta.url)));
@@ -25,7 +29,7 @@ function compile(
   const known = modules[build] === undefined ? shipped : compiled;
   let module = known.get(build);
   if (module === undefined) {
-    module = new WebAssembly.Module(modules[build] ?? readShipped(build));
+    module = new WebAssembly.Module(modules[build] ?? readModule(build));
     known.set(build, module);
   }
   return module;

@@ -6,6 +6,7 @@ import { Shell } from "./support.ts";
 const COMMANDS = [
   "init",
   "provision",
+  "image",
   "channel create",
   "channel list",
   "channel show",
