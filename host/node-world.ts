@@ -167,14 +167,23 @@ function makeFile(path: string): void {
   }
 }
 
-/** Creates what is missing of a directory's path, durably. */
-function makeDirectory(path: string): void {
-  const first = fs.mkdirSync(path, { recursive: true, mode: DIRECTORY_MODE });
-  if (first === undefined) return;
-  for (let made = resolve(path); ; made = dirname(made)) {
-    syncDirectory(dirname(made));
-    if (made === resolve(first) || made === dirname(made)) return;
+/**
+ * Creates what is missing of a directory's path, durably. Returns the first that was missing, if any.
+ *
+ * One by one: mkdir's own recursion never ends where a directory is there and takes no entries, as /proc.
+ */
+export function makeDirectory(path: string): string | undefined {
+  if (fs.statSync(path, { throwIfNoEntry: false })?.isDirectory()) return undefined;
+  const parent = dirname(resolve(path));
+  const first = makeDirectory(parent);
+  try {
+    fs.mkdirSync(path, { mode: DIRECTORY_MODE });
+  } catch (error) {
+    // Another process may have been faster.
+    if (codeOf(error) !== "EEXIST" || !fs.statSync(path).isDirectory()) throw error;
   }
+  syncDirectory(parent);
+  return first ?? path;
 }
 
 function syncDirectory(path: string): void {

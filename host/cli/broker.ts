@@ -8,20 +8,23 @@ import type { Io } from "./io.ts";
 import { integer } from "./options.ts";
 import { readSecretFile } from "./secret.ts";
 
-export interface BrokerOptions {
-  url?: string;
-  host?: string;
-  port?: number;
+export interface LoginOptions {
   username?: string;
   passwordFile?: string;
   cafile?: string;
   cert?: string;
   key?: string;
   insecure?: boolean;
+  password?: string;
+}
+
+export interface BrokerOptions extends LoginOptions {
+  url?: string;
+  host?: string;
+  port?: number;
   id?: string;
   keepalive?: number;
   mqttVersion?: 4 | 5;
-  password?: string;
 }
 
 /** Where to connect and how. `options` may hold a password: not for printing. */
@@ -34,7 +37,7 @@ const PORTS: Record<string, number> = { "mqtt:": 1883, "mqtts:": 8883, "ws:": 80
 const ALIASES: Record<string, string> = { "tcp:": "mqtt:", "ssl:": "mqtts:", "tls:": "mqtts:" };
 
 export function addBrokerOptions(command: Command): Command {
-  return command
+  command
     .helpOption("--help", "show this help")
     .optionsGroup("Broker:")
     .addOption(
@@ -44,17 +47,32 @@ export function addBrokerOptions(command: Command): Command {
       ).env("AMPOULE_URL"),
     )
     .option("-h, --host <host>", "broker's host, in place of --url")
-    .option("-p, --port <port>", "broker's port", integer(1, 65535))
+    .option("-p, --port <port>", "broker's port", integer(1, 65535));
+  return addLoginOptions(command)
+    .option("-i, --id <id>", "client id at the broker")
+    .option("-k, --keepalive <seconds>", "keep-alive", integer(0, 65535))
+    .addOption(new Option("-V, --mqtt-version <version>", "311 or 5 (default 311)").argParser(mqttVersion));
+}
+
+/** As whom, and what of the broker is trusted. */
+export function addLoginOptions(command: Command): Command {
+  return command
     .addOption(new Option("-u, --username <name>", "name at the broker").env("AMPOULE_USERNAME"))
     .option("--password-file <file>", "password at the broker: first line of a file; or env AMPOULE_PASSWORD")
     .addOption(new Option("-P, --password <password>").hideHelp())
     .option("--cafile <file>", "certificates to trust (PEM), and TLS")
     .option("--cert <file>", "own certificate (PEM)")
     .option("--key <file>", "own key (PEM)")
-    .option("--insecure", "accept any certificate: content stays sealed, metadata does not")
-    .option("-i, --id <id>", "client id at the broker")
-    .option("-k, --keepalive <seconds>", "keep-alive", integer(0, 65535))
-    .addOption(new Option("-V, --mqtt-version <version>", "311 or 5 (default 311)").argParser(mqttVersion));
+    .option("--insecure", "accept any certificate: content stays sealed, metadata does not");
+}
+
+/** The words that say the same to another command of ours: names of files, no secrets. */
+export function loginWords({ username, passwordFile, cafile, cert, key, insecure }: LoginOptions): string[] {
+  const named = { username, "password-file": passwordFile, cafile, cert, key };
+  const words = Object.entries(named).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`, value],
+  );
+  return insecure === true ? [...words, "--insecure"] : words;
 }
 
 function mqttVersion(value: string): 4 | 5 {

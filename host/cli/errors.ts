@@ -29,12 +29,13 @@ export const refused = (message: string, hint?: string): CliError =>
 /** Ends a command that has said already why it did not succeed. */
 export const ended = (exit: Exit): CliError => new CliError(exit, "");
 
-const STATUS_HINTS: Partial<Record<StatusName, string>> = {
+export const STATUS_HINTS: Partial<Record<StatusName, string>> = {
   NO_CHANNEL: "grant it with `ampoule channel grant <filter> <device>`, and check that `ampoule serve` runs",
   NO_LEASE: "the lease does not cover this step; renew it with `ampoule channel grant <filter> <device>`",
   EXPIRED: "renew the lease with `ampoule channel grant <filter> <device>`",
   UNKNOWN_EPOCH: "this member has no key of that generation; see `ampoule status`",
-  BAD_RECORD: "the stored state is damaged; provision the device again under a new name",
+  BAD_RECORD:
+    "bring the state directory back as it was last; if it is lost, provision the device again under a new name",
   BAD_LENGTH: "a message has at most 64 frames; create the channel with a larger --frame-size",
   NO_STORED_MODE: "create the channel without --no-stored to keep retained messages in it",
   EXHAUSTED: "move the channel with `ampoule channel step <filter>`",
@@ -67,6 +68,7 @@ const FILE_ERRORS: Record<string, string> = {
   EISDIR: "it is a directory",
   ENOTDIR: "a part of the path is not a directory",
   EROFS: "the file system is read-only",
+  EEXIST: "something else is there",
 };
 
 /** Turns whatever was thrown into the error a person sees. */

@@ -21,9 +21,11 @@ export function writeAll(outputs: Output[], force: boolean): void {
   const staged: { from: string; to: string }[] = [];
   const placed: string[] = [];
   try {
-    for (const output of outputs) staged.push({ from: stage(output), to: output.path });
+    for (const output of outputs) {
+      staged.push({ from: named(output.path, () => stage(output)), to: output.path });
+    }
     for (const { from, to } of staged) {
-      place(from, to, force);
+      named(to, () => place(from, to, force));
       placed.push(to);
     }
   } catch (error) {
@@ -50,6 +52,16 @@ function stage({ path, bytes }: Output): string {
   return temporary;
 }
 
+/** A failure of the system names the file that was asked for, not the one beside it. */
+function named<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof Error && "syscall" in error) Object.assign(error, { path });
+    throw error;
+  }
+}
+
 /** A hard link fails where a file is; a rename replaces it. */
 function place(from: string, to: string, force: boolean): void {
   try {
@@ -59,7 +71,7 @@ function place(from: string, to: string, force: boolean): void {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === "EEXIST")
       throw usage(`${to} exists already`, "name another file, or overwrite with --force");
-    if (code !== "EPERM" && code !== "ENOTSUP" && code !== "EOPNOTSUPP") throw error;
+    if (force || (code !== "EPERM" && code !== "ENOTSUP" && code !== "EOPNOTSUPP")) throw error;
     renameSync(from, to);
   }
 }

@@ -1,11 +1,12 @@
 // A member at the broker: an identity, its state beside it, and the connection that seals and opens.
 
+import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import type { IClientOptions } from "mqtt";
 import { connect, type ProtectedClient } from "../mqtt/protect.ts";
 import { addBrokerOptions, type Broker, type BrokerOptions, broker } from "./broker.ts";
 import { reason } from "./doctor/finding.ts";
-import { io as ioError, usage } from "./errors.ts";
+import { io as ioError, refused, usage } from "./errors.ts";
 import { readIdentityFile } from "./identity-file.ts";
 import type { Io } from "./io.ts";
 import { integer, seconds, topic } from "./options.ts";
@@ -21,13 +22,13 @@ export interface MemberOptions extends BrokerOptions {
   willRetain?: boolean;
 }
 
-export function addMemberOptions(command: Command): Command {
+export function addMemberOptions(command: Command, waiting: string): Command {
   command
     .optionsGroup("Member:")
     .addOption(new Option("-I, --identity <file>", "identity of this member").env("AMPOULE_IDENTITY"))
     .option("--state <dir>", "its state (default <identity>.state)")
     .addOption(new Option("-q, --qos <level>", "quality of service").argParser(integer(0, 2)).default(1))
-    .option("--wait <seconds>", "how long to wait for broker and keys", seconds, 10)
+    .option("--wait <seconds>", waiting, seconds, 10)
     .option("--will-topic <topic>", "topic of the last will, sealed like any message", topic)
     .option("--will-payload <text>", "text of the last will; empty clears a retained message")
     .option("--will-qos <level>", "its quality of service (default 0)", integer(0, 2))
@@ -56,7 +57,7 @@ export async function openMember(
     throw usage("no identity", "name one with --identity <file>, or AMPOULE_IDENTITY");
   }
   const target = broker(options, io);
-  readIdentityFile(identity);
+  checkState(identity, state ?? `${identity}.state`);
   const client = connect(target.url, {
     ...(target.options as IClientOptions),
     ...will(options),
@@ -74,6 +75,16 @@ export async function openMember(
     throw error;
   }
   return { client, close: () => close(client) };
+}
+
+/** An identity that has been used is of no use without what it has stored (SPEC T-8). */
+function checkState(path: string, state: string): void {
+  const { key } = readIdentityFile(path);
+  if (key !== undefined || existsSync(state)) return;
+  throw refused(
+    `${path} has been used, and its state ${state} is not there`,
+    "bring that directory back, or name it with --state; if it is lost, provision the device again under a new name",
+  );
 }
 
 function will(options: MemberOptions): IClientOptions {

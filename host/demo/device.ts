@@ -1,6 +1,7 @@
 // A device of the fleet: a process that measures, seals, publishes and reads. Its orders come over
 // IPC, everything else over the broker; its state directory is all that outlives it.
 
+import type { IClientOptions } from "mqtt";
 import { Client } from "../client/client.ts";
 import { connect, type ProtectedClient } from "../mqtt/protect.ts";
 import { nodeWorld } from "../node-world.ts";
@@ -29,6 +30,7 @@ class Fleeting {
     const store = new DirectoryStore(world, config.identity);
     const client = new Client({ store, world, engine: engineOf(config.engine), channels: [config.filter] });
     this.#mqtt = connect(config.url, {
+      ...(config.link as IClientOptions),
       clientId: `ampoule-demo-${Buffer.from(client.device.device).toString("hex")}`,
       clean: false,
       manualConnect: true,

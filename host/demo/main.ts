@@ -15,7 +15,7 @@ import { telemetry } from "./acts/telemetry.ts";
 import { Ledger } from "./ledger.ts";
 import { type Act, pause, type Scene } from "./scene.ts";
 import { Screen } from "./screen.ts";
-import { Stage } from "./stage.ts";
+import { type OwnBroker, Stage } from "./stage.ts";
 import { summarize } from "./summary.ts";
 import { watch } from "./watch.ts";
 
@@ -23,8 +23,8 @@ export type Pace = "fast" | "normal" | "slow";
 
 export interface DemoOptions {
   watch: boolean;
-  /** Address of a running broker; undefined starts the embedded one. */
-  broker: string | undefined;
+  /** A running broker; undefined starts the embedded one. */
+  broker: OwnBroker | undefined;
   engine: string;
   pace: Pace;
   /** File to keep of what the broker saw. */

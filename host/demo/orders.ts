@@ -1,5 +1,6 @@
 // What the demo and its device processes say to each other over IPC.
 
+import type { LinkOptions } from "../world.ts";
 import type { MetricName } from "./metrics.ts";
 
 /** First message to a device process. */
@@ -7,6 +8,8 @@ export interface DeviceConfig {
   name: string;
   identity: string;
   url: string;
+  /** How the broker lets it in. */
+  link: LinkOptions;
   /** Filter it subscribes to, and the channel's own. */
   filter: string;
   /** Topic it publishes to. */

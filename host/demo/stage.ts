@@ -11,14 +11,23 @@ import { fileURLToPath } from "node:url";
 import type { Io } from "../cli/io.ts";
 import { run } from "../cli/program.ts";
 import type { DeviceStatus } from "../keyserver/server.ts";
+import type { LinkOptions } from "../world.ts";
 import { DeviceProcess } from "./fleet.ts";
 import type { MetricName } from "./metrics.ts";
 import { Tap } from "./tap.ts";
 import { Thief } from "./thief.ts";
 
+/** A broker that runs already, and how to be let in: for a client, and as words of a command line. */
+export interface OwnBroker {
+  url: string;
+  /** May hold a password: not for printing. */
+  link: LinkOptions;
+  words: string[];
+}
+
 export interface StageOptions {
-  /** Address of a running broker; undefined starts the embedded one. */
-  broker: string | undefined;
+  /** Undefined starts the embedded one. */
+  broker: OwnBroker | undefined;
   engine: string;
   /** File for what the broker saw; undefined keeps it in the temporary directory. */
   log: string | undefined;
@@ -84,9 +93,10 @@ export class Stage {
   readonly isLive = (topic: string): boolean => topic.startsWith(`${this.#site}/`);
 
   async openBroker(): Promise<void> {
-    this.#url = this.#options.broker ?? (await this.#startBroker());
-    this.#tap = await Tap.open(this.#url, [`${this.#site}/#`, `${this.prefix}/#`]);
-    if (this.#options.broker !== undefined) this.#tap.writeLog(this.log);
+    const { broker } = this.#options;
+    this.#url = broker?.url ?? (await this.#startBroker());
+    this.#tap = await Tap.open(this.#url, broker?.link ?? {}, [`${this.#site}/#`, `${this.prefix}/#`]);
+    if (broker !== undefined) this.#tap.writeLog(this.log);
   }
 
   async #startBroker(): Promise<string> {
@@ -129,7 +139,7 @@ export class Stage {
 
   /** Resolves once the server is at the broker. */
   async startServer(): Promise<void> {
-    const server = startScript("server.ts", [this.realm, this.#url]);
+    const server = startScript("server.ts", [this.realm, this.#url, ...(this.#options.broker?.words ?? [])]);
     this.#server = server;
     const serving = new Promise<void>((resolve, reject) => {
       server.on("message", ({ event }: { event: ServerEventLine }) => {
@@ -158,6 +168,7 @@ export class Stage {
       name,
       identity: this.identity(name),
       url: this.#url,
+      link: this.#options.broker?.link ?? {},
       filter: this.filter,
       topic: this.topic(name),
       metric,

@@ -1,7 +1,8 @@
 // Whoever listens at the broker: sees every byte, holds no key. Also the attacker's hands.
 
 import { closeSync, openSync, writeSync } from "node:fs";
-import mqtt, { type MqttClient } from "mqtt";
+import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
+import type { LinkOptions } from "../world.ts";
 
 /** What one frame shows to everybody (SPEC section 6). */
 export interface FrameView {
@@ -39,8 +40,13 @@ export class Tap {
   }
 
   /** Listens to all `filters` from the moment it resolves. */
-  static async open(url: string, filters: string[]): Promise<Tap> {
-    const client = mqtt.connect(url, { manualConnect: true, reconnectPeriod: 0, connectTimeout: 5000 });
+  static async open(url: string, link: LinkOptions, filters: string[]): Promise<Tap> {
+    const client = mqtt.connect(url, {
+      ...(link as IClientOptions),
+      manualConnect: true,
+      reconnectPeriod: 0,
+      connectTimeout: 5000,
+    });
     const tap = new Tap(client);
     client.on("message", (topic, payload) => tap.#take(topic, payload));
     await new Promise<void>((resolve, reject) => {

@@ -19,6 +19,16 @@ test("init: makes a realm that only its owner can read", async () => {
   assert.equal(identity.prefix, "site/keys");
 });
 
+test("init: a directory that cannot be made is an error at once, not a search without end", {
+  skip: process.platform !== "linux",
+}, async () => {
+  await using shell = new Shell();
+  const init = shell.start("init", "/proc/realm/of/mine");
+  const { code, err } = await init.ended(5000);
+  assert.equal(code, 2);
+  assert.match(err, /^ampoule: error: \/proc\/realm: no such file or directory$/m);
+});
+
 test("init: a realm under a passphrase keeps no key file and opens with that passphrase only", async () => {
   await using shell = new Shell();
   writeFileSync(shell.path("right"), "correct horse battery\n", { mode: 0o600 });

@@ -66,7 +66,8 @@ const BAD: [args: string, says: RegExp, exit?: number][] = [
   ["provision ../boiler --realm taken", /not a device name/],
   ["provision known --realm taken", /known/],
   ["provision fresh --realm taken -o file", /file exists already/],
-  ["provision fresh --realm taken -o absent/x.json", /no such file/i, 2],
+  ["provision fresh --realm taken -o absent/x.json", /error: absent\/x\.json: no such file/, 2],
+  ["provision fresh --realm taken -o file/x.json", /error: file\/x\.json: a part of the path is not/, 2],
   ["provision fresh --realm taken --format both -o -", /--format both needs files/],
   ["provision fresh --realm taken --format xml", /Allowed choices are json, c, both/],
   ["channel create a/b# --realm taken", /wildcard is a whole level/],
@@ -102,6 +103,12 @@ const BAD: [args: string, says: RegExp, exit?: number][] = [
   ["pub -I absent.json -t a -m x", /absent\.json/, 2],
   ["pub -I file -t a -m x", /not an identity file/, 2],
   ["pub -I public.json -t a -m x", /can be read by other users/, 3],
+  [
+    "pub -I used.json -t a -m x",
+    /its state used\.json\.state is not there.*hint: bring that directory back/s,
+    3,
+  ],
+  ["pub -I used.json -t a -m x --state gone", /its state gone is not there/, 3],
   ["pub -I known.json -t a -m x -L mqtt://127.0.0.1:1", /no connection/, 2],
   ["sub -I known.json", /required option '-t/],
   ["sub -I known.json -t a -F %z", /There is no "%z"/],
@@ -110,6 +117,8 @@ const BAD: [args: string, says: RegExp, exit?: number][] = [
   ["status --realm nowhere", /no realm in nowhere/],
   ["demo --engine abacus", /Allowed choices are v8/],
   ["demo --fast --slow", /cannot be used with/],
+  ["demo --password-file secret", /--password-file without --broker/],
+  ["demo --broker mqtt://x -P hunter2", /a password is not an argument/],
   ["completion tcsh", /Allowed choices/],
 ];
 
@@ -138,6 +147,9 @@ async function prepare(shell: Shell): Promise<void> {
   await shell.ok("channel", "create", "plant/one", "--realm", "taken");
   const known = readFileSync(shell.path("known.json"));
   writeFileSync(shell.path("public.json"), known, { mode: 0o644 });
+  const { key, ...rest } = JSON.parse(`${known}`);
+  const used = JSON.stringify({ ...rest, storageKey: `${key}${key}` });
+  writeFileSync(shell.path("used.json"), used, { mode: 0o600 });
   writeFileSync(shell.path("file"), "{}", { mode: 0o600 });
   writeFileSync(shell.path("short"), "1234567\n", { mode: 0o600 });
   writeFileSync(shell.path("open"), "correct horse\n", { mode: 0o644 });

@@ -103,6 +103,30 @@ test("pub and sub: refusals and silence have exit codes of their own", async () 
   assert.equal((await sub.ended(10_000)).code, 0);
 });
 
+test("sub: says by name when its topic is in no channel it holds, once it has waited for keys", async () => {
+  await using broker = await startAedes();
+  await using shell = new Shell();
+  await served(shell, broker.url);
+  await shell.ok("provision", "stranger");
+  const sub = (name: string, topic: string, ...more: string[]) =>
+    shell.run(["sub", "-I", `${name}.json`, "-L", broker.url, "-t", topic, ...more]);
+  const missing = (topic: string): string =>
+    `ampoule: refused (no channel) on ${JSON.stringify(topic)}\nampoule: hint: grant it with`;
+  const alien = await sub("b", "elsewhere", "-W", "4", "--wait", "2");
+  assert.equal(alien.code, 0);
+  assert.ok(alien.err.startsWith(missing("elsewhere")), alien.err);
+  assert.equal(alien.err.split("elsewhere").length, 2, "said once");
+  for (const topic of ["plant/x", "plant/+", "plant/#"]) {
+    const { err } = await sub("b", topic, "-W", "2", "--wait", "1");
+    assert.equal(err, "", topic);
+  }
+  const none = await sub("stranger", "plant/+", "-W", "1", "-C", "1");
+  assert.equal(none.code, 2);
+  assert.ok(none.err.startsWith(missing("plant/+")), none.err);
+  const json = await sub("stranger", "plant/+", "-W", "1", "--json");
+  assert.equal(json.err, '{"refused":"NO_CHANNEL","topic":"plant/+"}\n');
+});
+
 test("pub: a last will is sealed, and read by members when the sender dies", async () => {
   await using broker = await startAedes();
   await using shell = new Shell();

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { startMosquitto } from "../support/brokers.ts";
+import { need } from "../support/need.ts";
 
 const MAIN = fileURLToPath(new URL("../../host/cli/main.ts", import.meta.url));
 const LIMIT_MS = 60_000;
@@ -78,6 +80,34 @@ test("demo: Ctrl-C in the middle leaves neither files nor processes", async () =
   assert.deepEqual(readdirSync(directory.path), []);
   if (process.platform === "linux") assert.deepEqual(processesOf(directory.path), []);
 });
+
+test(
+  "demo: logs in to a broker that asks who it is, over TLS",
+  need("mosquitto", "mosquitto_passwd", "openssl"),
+  async () => {
+    using directory = temporary();
+    await using broker = await startMosquitto({ users: { demo: "correct horse" }, tls: true });
+    const [password, ca] = ["password", "ca.pem"].map((name) => join(directory.path, name));
+    writeFileSync(password as string, "correct horse\n", { mode: 0o600 });
+    writeFileSync(ca as string, broker.options.ca as string);
+    const login = [
+      "--broker",
+      broker.url,
+      "-u",
+      "demo",
+      "--password-file",
+      `${password}`,
+      "--cafile",
+      `${ca}`,
+    ];
+    // Keys have come and texts are read: server, devices and the listener are all let in.
+    const { out } = await demo(directory.path, ["--fast", ...login], (text, kill) => {
+      if (text.includes("replay") || text.includes("✗")) kill();
+    });
+    assert.match(out, /cpu +[\d.]+ % busy/);
+    assert.ok(!out.includes("✗") && !out.includes("correct horse"), out);
+  },
+);
 
 /** Processes that inherited the temporary directory. */
 function processesOf(directory: string): string[] {

@@ -1,11 +1,12 @@
 // `ampoule image`: what is flashed for one device, and the line that flashes it.
 
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type Command, Option } from "commander";
 import { toHex } from "../../bytes.ts";
 import { readModule } from "../../core/wasm.ts";
+import { makeDirectory } from "../../node-world.ts";
 import type { NamedIdentity } from "../../store/identity.ts";
 import { io as ioError, usage } from "../errors.ts";
 import { checkFree, type Output, writeAll } from "../files.ts";
@@ -200,7 +201,7 @@ function places(
 
 /** All of it or nothing: a directory that was not there before goes again. */
 function write(directory: string, outputs: Output[], force: boolean): void {
-  const made = mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const made = makeDirectory(directory);
   try {
     writeAll(outputs, force);
   } catch (error) {

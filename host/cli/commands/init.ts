@@ -1,9 +1,9 @@
 // `ampoule init`: a new realm.
 
-import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
 import { KeyServer } from "../../keyserver/server.ts";
-import { nodeWorld } from "../../node-world.ts";
+import { makeDirectory, nodeWorld } from "../../node-world.ts";
 import { usage } from "../errors.ts";
 import { examples } from "../help.ts";
 import type { Io } from "../io.ts";
@@ -57,7 +57,7 @@ function init(directory: string, options: InitOptions, io: Io): void {
   }
   const withPassphrase = options.passphrase === true || options.passphraseFile !== undefined;
   const passphrase = withPassphrase ? readNewPassphrase(options, io) : undefined;
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDirectory(directory);
   try {
     const { prefix, recoverable = false } = options;
     const unlock = passphrase === undefined ? { keyFile } : { passphrase };

@@ -32,7 +32,9 @@ export function addPub(program: Command, io: Io): void {
     .option("-f, --file <file>", "a file is one message")
     .option("-n, --null-message", "an empty message: with -r it clears the topic; it is never sealed")
     .option("-r, --retain", "the broker keeps it for those who come later");
-  addMemberOptions(command).action((options: PubOptions) => pub(options, io));
+  addMemberOptions(command, "how long to wait for the broker, and for keys").action((options: PubOptions) =>
+    pub(options, io),
+  );
   examples(command, [
     ["uptime | ampoule pub -I boiler.json -t plant/boiler/live -s", "one message from stdin"],
     [

@@ -2,7 +2,7 @@
 
 import type { Command } from "commander";
 import type { ProtectedClient, ProtectedPacket, Refusal } from "../../mqtt/protect.ts";
-import { EXIT, ended, io as ioError, usage } from "../errors.ts";
+import { EXIT, ended, io as ioError, STATUS_HINTS, usage } from "../errors.ts";
 import { checkFormat, formatMessage, messageJson } from "../format.ts";
 import { examples } from "../help.ts";
 import type { Io } from "../io.ts";
@@ -41,7 +41,10 @@ export function addSub(program: Command, io: Io): void {
       checkFormat,
     )
     .option("--json", "a JSON line for each message, and for each refusal on stderr");
-  addMemberOptions(command).action((options: SubOptions) => sub(options, io));
+  addMemberOptions(
+    command,
+    "how long to wait for the broker, and for keys before it says that there are none",
+  ).action((options: SubOptions) => sub(options, io));
   examples(command, [
     ["ampoule sub -I desk.json -t 'plant/+/live' -v", "topic and text, until Ctrl-C"],
     ["ampoule sub -I desk.json -t 'plant/#' -C 1 -W 10 --json", "one message within ten seconds, or exit 2"],
@@ -89,17 +92,45 @@ async function listen(options: SubOptions, clean: boolean, stopped: Promise<End>
     });
     client.on("connect", () => void subscribe(client, options).catch(done.reject));
   });
-  const timer = limit(options.timeout, () => done.resolve("timeout"));
+  const sayMissing = once(() => io.err(missingLines(member.client, options)));
+  const timers = [limit(options.timeout, () => done.resolve("timeout")), limit(options.wait, sayMissing)];
   try {
-    finish(await Promise.race([done.promise, stopped]), count, options);
+    const why = await Promise.race([done.promise, stopped]);
+    if (why === "timeout") sayMissing();
+    finish(why, count, options);
   } finally {
-    clearTimeout(timer);
+    for (const timer of timers) clearTimeout(timer);
     await member.close();
   }
 }
 
 function limit(after: number | undefined, run: () => void): NodeJS.Timeout | undefined {
   return after === undefined ? undefined : setTimeout(run, after * 1000);
+}
+
+function once(run: () => void): () => void {
+  let done = false;
+  return () => {
+    if (!done) run();
+    done = true;
+  };
+}
+
+/**
+ * Says which filters no held channel has. A member knows its channels by the hashes of their filters: of a
+ * filter with wildcards it cannot tell while it holds any channel that is not just this one or a wider one.
+ */
+function missingLines(client: ProtectedClient, options: SubOptions): string {
+  const { device } = client.ampoule;
+  const none = device.channels().length === 0;
+  return options.topic
+    .filter((name) => client.ampoule.channelFor(name) === undefined && (none || !/[+#]/.test(name)))
+    .filter((name) => !name.startsWith(`${device.prefix}/`))
+    .map((topic) => {
+      const line = refusalLine({ status: "NO_CHANNEL", topic }, options);
+      return options.json === true ? line : `${line}ampoule: hint: ${STATUS_HINTS.NO_CHANNEL}\n`;
+    })
+    .join("");
 }
 
 async function subscribe(client: ProtectedClient, { topic, qos }: SubOptions): Promise<void> {
