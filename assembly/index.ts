@@ -27,7 +27,7 @@ import { copy16, pub8, wipe } from "./bytes";
 import { deriveHere, discard as drop, here } from "./context";
 import * as controls from "./control";
 import * as credits from "./credit";
-import { A1_STOR } from "./kdf";
+import { A1_CHAN, A1_STOR, hashLabel } from "./kdf";
 import {
   ASK,
   BOOT_NONCE,
@@ -280,6 +280,13 @@ export function tick(): i32 {
 /** Slot of the channel whose 8-byte id is at FRAME, or -1. */
 export function channelSlot(): i32 {
   return findChannel(FRAME) ? here.slot : -1;
+}
+
+/** Writes the id of the channel whose filter has filterLen bytes at TOPIC, 8 bytes, at FRAME. OK or BAD_ARGUMENT. */
+export function channelId(filterLen: i32): i32 {
+  if (<u32>filterLen > <u32>TOPIC_MAX) return BAD_ARGUMENT;
+  hashLabel(A1_CHAN, REALM, 8, TOPIC, filterLen, FRAME, 8);
+  return OK;
 }
 
 /** Keeps a row for a sender, whatever else fills the table. OK, NO_CHANNEL, NO_ROOM. SPEC W-7. */

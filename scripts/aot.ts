@@ -38,6 +38,8 @@ export interface AotOptions {
   memorySize: number;
   /** File name of the header, for the include line. */
   header: string;
+  /** Condition of the preprocessor under which the source is more than an empty file. */
+  guard?: string;
 }
 
 interface Export {
@@ -48,7 +50,14 @@ interface Export {
   target: string;
 }
 
+/** An export that does nothing but return a number: it becomes an inline function in the header. */
+interface Constant {
+  name: string;
+  value: string;
+}
+
 interface Shape {
+  constants: Constant[];
   globals: { type: string; name: string; value: string }[];
   data: { at: number; bytes: string; size: number }[];
   exports: Export[];
@@ -155,7 +164,15 @@ function read({ c, h }: { c: string; h: string }): Shape {
     /void wasm2c_amp_free\(w2c_amp\* instance\) \{\n {2}wasm_rt_free_memory\(&instance->w2c_memory\);\n\}\n/,
   );
   reader.must(/wasm_rt_func_type_t wasm2c_amp_get_func_type\([^)]*\) \{[\s\S]*?\n\}\n/);
-  return { globals, data, exports, prototypes, bodies: readBodies(reader.rest, globals) };
+  const shape = {
+    constants: [],
+    globals,
+    data,
+    exports,
+    prototypes,
+    bodies: readBodies(reader.rest, globals),
+  };
+  return takeConstants(shape);
 }
 
 /** Long argument lists are broken after commas. */
@@ -235,6 +252,20 @@ function readBodies(text: string, globals: Shape["globals"]): string {
   return bodies.trim();
 }
 
+function takeConstants(shape: Shape): Shape {
+  for (const { name, target } of shape.exports) {
+    const body = `static u32 ${target}\\(AMP_WASM_INSTANCE \\*instance\\) \\{\\s*u32 var_i0;\\s*var_i0 = (\\d+u);\\s*return var_i0;\\s*\\}\n*`;
+    const found = new RegExp(body).exec(shape.bodies);
+    const rest = shape.bodies.replace(found?.[0] ?? "", "");
+    if (found === null || new RegExp(`\\b${target}\\b`).test(rest)) continue;
+    shape.constants.push({ name, value: found[1] as string });
+    shape.exports = shape.exports.filter((one) => one.target !== target);
+    shape.prototypes = shape.prototypes.filter((line) => !line.includes(` ${target}(`));
+    shape.bodies = rest;
+  }
+  return shape;
+}
+
 function signature({ name, result, parameters }: Export, prefix: string): string {
   return `${ctype(result)} ${prefix}_${name}(${[`${prefix} *instance`, ...parameters.map((one) => ctype(one.replace("var_", "")))].join(", ")})`;
 }
@@ -268,7 +299,7 @@ ${fields.map(({ type, name }) => `  ${ctype(type)} ${name};\n`).join("")}  uint8
 void ${prefix}_instantiate(${prefix} *instance);
 
 ${shape.exports.map((one) => `${signature(one, prefix)};`).join("\n")}
-
+${shape.constants.map(({ name, value }) => `static inline uint32_t ${prefix}_${name}(const ${prefix} *instance) { (void)instance; return ${value}; }\n`).join("")}
 #ifdef __cplusplus
 }
 #endif
@@ -277,7 +308,17 @@ ${shape.exports.map((one) => `${signature(one, prefix)};`).join("\n")}
 `;
 }
 
-function writeSource(shape: Shape, { prefix, header }: AotOptions, size: number): string {
+function writeSource(shape: Shape, options: AotOptions, size: number): string {
+  const source = writeFunctions(shape, options, size);
+  const { guard } = options;
+  const guarded =
+    guard === undefined
+      ? source
+      : `#if ${guard}\n\n${source}\n#else\ntypedef int amp_core_is_elsewhere;\n#endif\n`;
+  return `/* Written by scripts/aot.ts; do not edit. */\n${guarded}`;
+}
+
+function writeFunctions(shape: Shape, { prefix, header }: AotOptions, size: number): string {
   const direct = new Map(shape.exports.map((one) => [one.target, one]));
   let { bodies } = shape;
   for (const [target, one] of direct) {
@@ -290,8 +331,7 @@ function writeSource(shape: Shape, { prefix, header }: AotOptions, size: number)
   }
   const again = shape.exports.filter((one) => direct.get(one.target) !== one);
   const prototypes = shape.prototypes.filter((line) => !direct.has(/ (\w+)\(/.exec(line)?.[1] ?? ""));
-  return `/* Written by scripts/aot.ts; do not edit. */
-#include "${header}"
+  return `#include "${header}"
 
 #define AMP_WASM_INSTANCE ${prefix}
 #define AMP_WASM_SIZE ${size}u

@@ -347,8 +347,8 @@ typedef struct amp_joined {
   /** Bytes of text in buffer. */
   size_t len;
   uint32_t generation;
+  uint32_t counter;
   uint16_t step;
-  uint16_t counter;
   uint16_t sender;
   /** Parts so far; 0: none. */
   uint8_t parts;

@@ -1,0 +1,56 @@
+// Assembles build/firmware/, the C library as a folder of its own: headers, sources, the module as C and as an array.
+//
+//   node scripts/firmware.ts
+//
+// A build system compiles src/ and adds include/ to its paths; firmware/README.md says which files for which back end.
+
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { compileToC, memorySizeOf } from "./aot.ts";
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+const FIRMWARE = join(ROOT, "firmware");
+/** The builds that can be compiled in, and when. */
+const GUARDS = {
+  "device-ascon": "!defined(AMP_WASM3) && !defined(AMP_XOODYAK)",
+  device: "!defined(AMP_WASM3) && defined(AMP_XOODYAK)",
+};
+
+/** The folder with include/ and src/. A file that is the same as before is not touched. */
+export function assembleFirmware(out = join(ROOT, "build", "firmware")): string {
+  const files = new Map<string, Uint8Array | string>();
+  for (const folder of ["include", "src"]) {
+    for (const name of readdirSync(join(FIRMWARE, folder))) {
+      files.set(join(folder, name), readFileSync(join(FIRMWARE, folder, name)));
+    }
+  }
+  for (const [build, guard] of Object.entries(GUARDS)) {
+    const wasm = new Uint8Array(readFileSync(join(ROOT, "build", `ampoule-${build}.wasm`)));
+    const name = `amp_core_${build.replace("-", "_")}`;
+    const memorySize = memorySizeOf(wasm);
+    const { c, h } = compileToC({ wasm, prefix: "amp_core", memorySize, header: `${name}.h`, guard });
+    files.set(join("src", `${name}.c`), c);
+    files.set(join("src", `${name}.h`), h);
+  }
+  for (const [name, content] of files) replace(join(out, name), content);
+  for (const folder of ["include", "src"]) {
+    for (const name of readdirSync(join(out, folder)))
+      if (!files.has(join(folder, name))) rmSync(join(out, folder, name));
+  }
+  return out;
+}
+
+function replace(path: string, content: Uint8Array | string): void {
+  const bytes = Buffer.from(content);
+  try {
+    if (readFileSync(path).equals(bytes)) return;
+  } catch {
+    mkdirSync(dirname(path), { recursive: true });
+  }
+  const part = `${path}.${process.pid}.part`;
+  writeFileSync(part, bytes);
+  renameSync(part, path);
+}
+
+if (import.meta.main) console.log(`firmware: ${assembleFirmware()}`);
