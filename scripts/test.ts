@@ -4,12 +4,13 @@
 //   node scripts/test.ts [filter]     only the test files whose path contains the filter
 
 import { spawnSync } from "node:child_process";
-import { globSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { globSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { fileURLToPath } from "node:url";
 import { stripVTControlCharacters } from "node:util";
+import { loadWasm3 } from "../host/wasm3/index.ts";
 
 interface Counts {
   passed: number;
@@ -46,11 +47,29 @@ function aspect(): Counts {
   return { passed, failed: done.status === 0 ? failed : Math.max(failed, 1), skipped: 0 };
 }
 
-function nodeTests(files: string[]): Promise<Counts> {
+/** Brings and compiles wasm3. Where that cannot be it is skipped by name, and fails under CI. */
+function wasm3(): Counts {
+  for (const counting of [false, true]) {
+    const { reason } = loadWasm3({ counting, say: console.log });
+    if (reason === null) continue;
+    console.log(`wasm3: ${reason.code}: ${reason.message}\nwasm3: hint: ${reason.hint}`);
+    return process.env.CI === "true" ? asOne(false) : { passed: 0, failed: 0, skipped: 1 };
+  }
+  return asOne(true);
+}
+
+/** The suites that take their engine by argument, once more. */
+function onWasm3(files: string[]): Counts | Promise<Counts> {
+  if (loadWasm3().wasm3 !== null) return nodeTests(files, ["--engine", "wasm3"]);
+  for (const file of files) console.log(`skipped: ${relative(ROOT, file)} on wasm3`);
+  return { passed: 0, failed: 0, skipped: files.length };
+}
+
+function nodeTests(files: string[], argv: string[] = []): Promise<Counts> {
   return new Promise((resolve, reject) => {
     const counts: Counts = { passed: 0, failed: 0, skipped: 0 };
     const skipped: string[] = [];
-    const events = run({ cwd: ROOT, files, concurrency: CONCURRENCY, timeout: TEST_TIMEOUT_MS });
+    const events = run({ cwd: ROOT, files, argv, concurrency: CONCURRENCY, timeout: TEST_TIMEOUT_MS });
     events.on("test:pass", (event) => {
       if (event.skip !== undefined) skipped.push(`${event.name}: ${event.skip}`);
     });
@@ -90,7 +109,14 @@ function plan(filter: string): Stage[] {
     }
   }
   if (specs.length > 0) stages.push({ title: "core, from inside (as-pect)", run: aspect });
-  if (files.length > 0) stages.push({ title: `${files.length} test files`, run: () => nodeTests(files) });
+  if (files.length > 0) {
+    stages.push({ title: "wasm3", run: wasm3 });
+    stages.push({ title: `${files.length} test files`, run: () => nodeTests(files) });
+  }
+  const engines = files.filter((path) => readFileSync(path, "utf8").includes("/support/engines.ts"));
+  if (engines.length > 0) {
+    stages.push({ title: `${engines.length} test files on wasm3`, run: () => onWasm3(engines) });
+  }
   return specs.length + files.length > 0 ? stages : [];
 }
 

@@ -4,7 +4,7 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { test } from "node:test";
+import { test } from "./support/engines.ts";
 import { ASCON_AEAD, BAD_TAG, Kat, OK, type Sealed, XOODYAK_AEAD } from "./support/kat.ts";
 import { Random } from "./twin/random.ts";
 import * as twin from "./twin/suites.ts";

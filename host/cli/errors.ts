@@ -3,6 +3,7 @@
 import { type ServerCode, ServerError } from "../keyserver/errors.ts";
 import { RefusedError, type StatusName } from "../status.ts";
 import { LockedError } from "../store/errors.ts";
+import { Wasm3Error } from "../wasm3/index.ts";
 
 /** Exit codes of every command. */
 export const EXIT = { done: 0, usage: 1, io: 2, refused: 3 } as const;
@@ -80,6 +81,7 @@ export function explain(error: unknown): CliError {
   if (error instanceof ServerError) {
     return new CliError(SERVER_EXITS[error.code] ?? EXIT.usage, error.message, SERVER_HINTS[error.code]);
   }
+  if (error instanceof Wasm3Error) return io(`no wasm3 (${error.code}): ${error.message}`, error.hint);
   if (!(error instanceof Error)) return io(String(error));
   if (error instanceof LockedError) {
     return io(error.message, "another process uses this state; give each process an identity of its own");

@@ -1,4 +1,4 @@
-// One engine runs one of the shipped modules. V8 is `wasm.ts`; another runtime implements the same.
+// One engine runs one of the shipped modules. V8 is `wasm.ts`, wasm3 is `../wasm3-engine.ts`.
 
 export type Build = "device" | "device-ascon" | "host";
 
@@ -8,6 +8,8 @@ export interface Instance {
   readonly calls: Record<string, (...args: number[]) => number>;
   /** The whole linear memory. It never grows: the view stays valid. */
   readonly memory: Uint8Array;
+  /** Operations executed so far, where the engine counts them. */
+  readonly operations?: () => number;
 }
 
 export interface Engine {

@@ -115,7 +115,7 @@ const BAD: [args: string, says: RegExp, exit?: number][] = [
   ["sub -I known.json -t a -c", /needs --id/],
   ["sub -I known.json -t a -L mqtt://127.0.0.1:1", /no connection/, 2],
   ["status --realm nowhere", /no realm in nowhere/],
-  ["demo --engine abacus", /Allowed choices are v8/],
+  ["demo --engine abacus", /Allowed choices are v8, wasm3/],
   ["demo --fast --slow", /cannot be used with/],
   ["demo --password-file secret", /--password-file without --broker/],
   ["demo --broker mqtt://x -P hunter2", /a password is not an argument/],

@@ -3,14 +3,13 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
-import { v8Engine } from "../../host/core/wasm.ts";
+import { test, testEngine } from "../support/engines.ts";
 import type { DeviceOptions } from "../twin/model.ts";
 import { runScripts } from "../twin/run-vectors.ts";
 import type { Script } from "../twin/script.ts";
 import { buildFor, CoreModel } from "./adapter.ts";
 
-const engine = v8Engine();
+const engine = testEngine();
 const make = (options: DeviceOptions) => new CoreModel(engine, options);
 
 function read(name: string) {

@@ -1,15 +1,14 @@
 // The shipped modules and the independent model, call by call, through seeded cases.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { v8Engine } from "../../host/core/wasm.ts";
 import { STATUS } from "../../host/status.ts";
+import { test, testEngine } from "../support/engines.ts";
 import { CASES, runCases } from "../twin/cases.ts";
 import { Device } from "../twin/device.ts";
 import { lockstep } from "../twin/lockstep.ts";
 import { CoreModel } from "./adapter.ts";
 
-const engine = v8Engine();
+const engine = testEngine();
 
 test("core: agrees with the model on 10,000 seeded cases, call by call and byte by byte [N-3]", () => {
   const { statuses } = runCases((options) => lockstep(new Device(options), new CoreModel(engine, options)));

@@ -3,11 +3,10 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
 import { instantiate } from "@assemblyscript/loader";
 import { CoreTrapError } from "../../host/core/engine.ts";
-import { v8Engine } from "../../host/core/wasm.ts";
 import { STATUS } from "../../host/status.ts";
+import { test, testEngine } from "../support/engines.ts";
 import { type Bytes, hex, run, utf8 } from "../twin/bytes.ts";
 import type { Command } from "../twin/control.ts";
 import { topicAd } from "../twin/frame.ts";
@@ -15,7 +14,7 @@ import { Client, Generation, nodeCommands, parametersOf, revisionOf, sealMessage
 import { channelId } from "../twin/suites.ts";
 import { CoreModel } from "./adapter.ts";
 
-const engine = v8Engine();
+const engine = testEngine();
 const BUILDS = ["device", "device-ascon", "host"] as const;
 const REALM = run(0x10, 8);
 const DEVICE = run(0xd0, 8);
@@ -161,7 +160,7 @@ test("core: a trap is a CoreTrapError, and leaves no byte in memory", () => {
   const code =
     "0061736d01000000010501600001 7f030201000503010001071102066d656d6f72790200046661696c00000a05010300000b";
   const bytes = Uint8Array.from(Buffer.from(code.replaceAll(" ", ""), "hex"));
-  const { calls, memory } = v8Engine({ device: bytes }).instantiate("device");
+  const { calls, memory } = testEngine({ device: bytes }).instantiate("device");
   memory.fill(7);
   assert.throws(() => calls.fail?.(), CoreTrapError);
   assert.ok(memory.every((byte) => byte === 0));

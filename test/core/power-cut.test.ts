@@ -2,12 +2,11 @@
 // done, not done or torn.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { Device } from "../../host/core/device.ts";
-import { v8Engine } from "../../host/core/wasm.ts";
 import { RefusedError } from "../../host/status.ts";
 import { MemoryStore } from "../../host/store/memory.ts";
 import type { World } from "../../host/world.ts";
+import { test, testEngine } from "../support/engines.ts";
 import { hex, run, utf8 } from "../twin/bytes.ts";
 import type { Command } from "../twin/control.ts";
 import { Client, Generation, nodeCommands, parametersOf, revisionOf } from "../twin/server.ts";
@@ -16,7 +15,7 @@ import { channelId } from "../twin/suites.ts";
 const REALM = run(0x10, 8);
 const TOPIC = "plant/1/temp";
 const CHANNEL = channelId(REALM, TOPIC);
-const engine = v8Engine();
+const engine = testEngine();
 const world = { random: (n: number) => new Uint8Array(n) } as World;
 
 class PowerCut extends Error {}

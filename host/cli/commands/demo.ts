@@ -1,7 +1,7 @@
 // `ampoule demo`: the whole system on this machine, in under a minute.
 
 import { type Command, Option } from "commander";
-import { ENGINE_NAMES } from "../../demo/engines.ts";
+import { ENGINE_NAMES, engineOf } from "../../demo/engines.ts";
 import type { OwnBroker } from "../../demo/stage.ts";
 import type { LinkOptions } from "../../world.ts";
 import { addLoginOptions, broker as brokerOf, type LoginOptions, loginWords } from "../broker.ts";
@@ -35,11 +35,14 @@ export function addDemo(program: Command, io: Io): void {
     const pace = options.fast === true ? "fast" : options.slow === true ? "slow" : "normal";
     const { watch = false, engine, log } = options;
     const broker = ownBroker(options, io);
+    // Here, before several processes want it at once.
+    engineOf(engine, (line) => io.err(`${line}\n`));
     const passed = await runDemo({ watch, broker, engine, log, pace }, io);
     if (!passed) throw ended(EXIT.refused);
   });
   examples(command, [
     ["ampoule demo", "everything, with nothing installed but Node"],
+    ["ampoule demo --engine wasm3", "the devices in an interpreter made for microcontrollers"],
     ["ampoule demo --broker mqtt://localhost --watch", "through your own broker, and on until Ctrl-C"],
     [
       "ampoule demo --broker mqtts://broker.example --username demo --password-file pw",

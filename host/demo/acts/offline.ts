@@ -39,6 +39,8 @@ export const offline: Act = {
       `${others.length} devices are at generation ${now}, ${AWAY} still at ${before}`,
     );
     await pause(scene, AWAY_MS);
+    // A busy machine may need longer until there is something to miss.
+    await desk.until(() => desk.since(mark, "read").length > 0, PATIENCE_MS);
     await comeBack(scene, before, desk.since(mark, "read"));
   },
 };
