@@ -1,6 +1,7 @@
 // The command tree, and the one place where errors become exit codes.
 
 import { Command, CommanderError } from "commander";
+import { addBridge } from "./commands/bridge.ts";
 import { addChannel } from "./commands/channel.ts";
 import { addCompletion } from "./commands/completion.ts";
 import { addDemo } from "./commands/demo.ts";
@@ -61,6 +62,7 @@ const COMMANDS = [
   addChannel,
   addDevice,
   addServe,
+  addBridge,
   addPub,
   addSub,
   addStatus,

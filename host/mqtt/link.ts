@@ -92,7 +92,7 @@ export class MqttLink implements Link {
   }
 }
 
-function clientOptions(options: LinkOptions): IClientOptions {
+export function clientOptions(options: LinkOptions): IClientOptions {
   const { ca, cert, key, ...rest } = options;
   const result: IClientOptions = { ...rest };
   if (ca !== undefined) result.ca = pem(ca);
@@ -109,6 +109,6 @@ function pem(value: Uint8Array | string): Buffer | string {
 }
 
 /** The same bytes as a Buffer: MQTT.js takes no plain Uint8Array. */
-function toBuffer(bytes: Uint8Array): Buffer {
+export function toBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -19,6 +19,7 @@ const COMMANDS = [
   "device remove",
   "device clear-alarm",
   "serve",
+  "bridge",
   "pub",
   "sub",
   "status",

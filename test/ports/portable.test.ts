@@ -1,0 +1,90 @@
+// What every board may use, on this machine: storage in NOR flash, and the serial line.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { crc16, Decoder, encode } from "../../host/bridge/slip.ts";
+import { need } from "../support/need.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+const PORTS = join(ROOT, "firmware", "ports");
+const INCLUDE = `-I${join(ROOT, "firmware", "include")}`;
+const STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-O2", INCLUDE];
+const DIR = mkdtempSync(join(tmpdir(), "ampoule-portable-"));
+after(() => rmSync(DIR, { recursive: true, force: true }));
+
+/** Compiles a program of this folder with sources of firmware/ports; returns its path. */
+function compile(program: string, sources: string[], ...flags: string[]): string {
+  const out = join(DIR, program);
+  const files = [join(import.meta.dirname, `${program}.c`), ...sources.map((name) => join(PORTS, name))];
+  execFileSync("cc", ["-std=c99", ...STRICT, ...flags, "-o", out, ...files]);
+  return out;
+}
+
+test("ports: what is portable is C99 and C++11 without a warning", need("cc", "c++"), () => {
+  for (const name of ["nor.c", "serial.c"]) {
+    const out = join(DIR, `${name}.o`);
+    execFileSync("cc", ["-std=c99", ...STRICT, "-c", join(PORTS, name), "-o", out]);
+    execFileSync("c++", ["-x", "c++", "-std=c++11", ...STRICT, "-c", join(PORTS, name), "-o", out]);
+  }
+});
+
+test(
+  "nor: a power cut in any program or erase, torn in any way, loses nothing that was stored",
+  need("cc"),
+  (t) => {
+    const flags = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+    const said = execFileSync(compile("nor-cuts", ["nor.c"], ...flags), { encoding: "utf8" });
+    t.diagnostic(said.trim());
+    assert.match(said, /^nor: 3\d{4} cuts in 2\d{3} operations, nothing lost\n$/);
+  },
+);
+
+test("serial: both sides find the same packets in a line with noise", need("cc"), () => {
+  const echo = compile("serial-echo", ["serial.c"]);
+  const packets = Array.from({ length: 300 }, (_, i) =>
+    Uint8Array.from({ length: 1 + i }, (_, at) => [0xc0, 0xdb, 0xdc, 0xdd, i, at][(i + at) % 6] as number),
+  );
+  const line = packets.flatMap((packet, i) => {
+    const sent = encode(packet);
+    const noise = Uint8Array.from({ length: i % 7 }, (_, at) => (i * 31 + at * 7) & 0xff);
+    const cut = encode(packet).subarray(0, packet.length >> 1);
+    const flipped = encode(packet).map((byte, at) => (at === 2 ? byte ^ 1 : byte));
+    return [noise, sent, cut, sent, flipped, Uint8Array.of(0xc0)];
+  });
+  const twice = packets.flatMap((packet) => [packet, packet]);
+  const bytes = Buffer.concat(line);
+  assert.deepEqual([...new Decoder(600).decode(bytes)], twice);
+  const echoed = execFileSync(echo, { input: bytes });
+  assert.deepEqual([...new Decoder(600).decode(echoed)], twice);
+});
+
+test("serial: what is too long, wrongly escaped or of another sum is no packet", () => {
+  const body = Uint8Array.of(0x41, 1, 2);
+  assert.equal(crc16(new TextEncoder().encode("123456789")), 0x906e);
+  assert.deepEqual([...new Decoder(5).decode(encode(body))], [body]);
+  assert.deepEqual([...new Decoder(4).decode(encode(body))], []);
+  for (let bit = 8; bit < (encode(body).length - 1) * 8; ++bit) {
+    const line = encode(body);
+    line[bit >> 3] = (line[bit >> 3] as number) ^ (1 << (bit & 7));
+    assert.deepEqual([...new Decoder(64).decode(line)], [], `bit ${bit}`);
+  }
+  for (const line of [
+    [0xc0, 0xdb, 0xc0],
+    [0xc0, 0x41, 0xdb, 0x41, 0xc0],
+    [0xc0, 0xc0, 0xc0],
+  ]) {
+    assert.deepEqual([...new Decoder(64).decode(Uint8Array.from(line))], []);
+  }
+});
+
+test("serial: SERIAL.md names every packet of both sides", () => {
+  const manual = readFileSync(join(PORTS, "SERIAL.md"), "utf8");
+  const types = [...manual.matchAll(/^\| `(\w)` \|/gm)].map((found) => found[1]).sort();
+  const host = readFileSync(join(ROOT, "host/bridge/packet.ts"), "utf8");
+  const named = [...host.matchAll(/case "(\w)":|bytes\("(\w)"/g)].map((found) => found[1] ?? found[2]).sort();
+  assert.deepEqual(types, named);
+});
