@@ -1,0 +1,123 @@
+// Builds the programs of firmware/ports for the machines that QEMU emulates: build/ports/<machine>-<program>.elf.
+//
+//   node scripts/ports.ts [--quiet] [program...]
+
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { assembleFirmware } from "./firmware.ts";
+
+const ROOT = join(fileURLToPath(import.meta.url), "../..");
+const PORTS = join(ROOT, "firmware", "ports");
+const OUT = join(ROOT, "build", "ports");
+
+export type Machine = "m3" | "rv32";
+
+interface Tools {
+  prefix: string;
+  flags: string[];
+  /** Of code and constants, and of memory. */
+  flash: number;
+  ram: number;
+}
+
+const TOOLS: Record<Machine, Tools> = {
+  m3: { prefix: "arm-none-eabi-", flags: ["-mcpu=cortex-m3", "-mthumb"], flash: 0, ram: 0x20000000 },
+  rv32: {
+    prefix: "riscv64-unknown-elf-",
+    flags: ["-march=rv32imac", "-mabi=ilp32"],
+    flash: 0x80000000,
+    ram: 0x80400000,
+  },
+};
+const AREA = 0x400000;
+const STACK = 0x4000;
+
+export interface Program {
+  sources: string[];
+  flags: string[];
+}
+
+export const PROGRAMS: Record<string, Program> = {
+  live: { sources: [join(PORTS, "live", "main.c")], flags: [] },
+};
+
+/** Compiles a program with the library and the board, unless that is done. Returns the path of the ELF file. */
+export function buildPort(machine: Machine, name: string, program = PROGRAMS[name]): string {
+  if (program === undefined)
+    throw new Error(`no program ${name}; there are ${Object.keys(PROGRAMS).join(", ")}`);
+  const { prefix, flags, flash, ram } = TOOLS[machine];
+  const library = assembleFirmware();
+  const sources = [
+    ...program.sources,
+    ...files(join(library, "src"), ".c"),
+    ...files(PORTS, ".c"),
+    join(PORTS, "qemu", "board.c"),
+    join(PORTS, "qemu", `${machine}.c`),
+  ];
+  const headers = [
+    ...files(join(library, "src"), ".h"),
+    ...files(join(library, "include"), ".h"),
+    ...files(PORTS, ".h"),
+    ...files(join(PORTS, "qemu"), ".h"),
+  ];
+  const elf = join(OUT, `${machine}-${name}.elf`);
+  if (isNewer(elf, [...sources, ...headers, fileURLToPath(import.meta.url)])) return elf;
+  mkdirSync(OUT, { recursive: true });
+  const places = { __flash: flash, __flash_size: AREA, __ram: ram, __ram_size: AREA, __stack_size: STACK };
+  const part = `${elf}.${process.pid}.part`;
+  execFileSync(
+    `${prefix}gcc`,
+    [
+      ...flags,
+      ...["--specs=picolibc.specs", "--crt0=hosted", "-std=gnu99", "-Os", "-g"],
+      ...["-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra", "-Werror"],
+      ...[join(library, "include"), join(library, "src"), PORTS, join(PORTS, "qemu")].map(
+        (dir) => `-I${dir}`,
+      ),
+      ...Object.entries(places).map(([symbol, value]) => `-Wl,--defsym=${symbol}=0x${value.toString(16)}`),
+      ...program.flags,
+      ...["-o", part],
+      ...sources,
+    ],
+    { stdio: ["ignore", "inherit", "pipe"] },
+  );
+  renameSync(part, elf);
+  return elf;
+}
+
+/** Bytes of code and constants, initialised data, and zeroed data. */
+export function sizeOf(machine: Machine, elf: string): { text: number; data: number; bss: number } {
+  const out = execFileSync(`${TOOLS[machine].prefix}size`, [elf], { encoding: "utf8" });
+  const [text = 0, data = 0, bss = 0] = (out.split("\n")[1] ?? "").trim().split(/\s+/).map(Number);
+  return { text, data, bss };
+}
+
+function files(dir: string, ending: string): string[] {
+  return readdirSync(dir)
+    .filter((name) => name.endsWith(ending))
+    .sort()
+    .map((name) => join(dir, name));
+}
+
+function isNewer(path: string, inputs: string[]): boolean {
+  if (!existsSync(path)) return false;
+  const { mtimeMs } = statSync(path);
+  return inputs.every((input) => statSync(input).mtimeMs < mtimeMs);
+}
+
+if (import.meta.main) {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { quiet: { type: "boolean", default: false } },
+  });
+  for (const name of positionals.length === 0 ? Object.keys(PROGRAMS) : positionals) {
+    for (const machine of ["m3", "rv32"] as const) {
+      const elf = buildPort(machine, name);
+      const { text, data, bss } = sizeOf(machine, elf);
+      if (!values.quiet) console.log(`ports: ${elf}: ${text} bytes of code, ${data + bss} of memory`);
+    }
+  }
+}

@@ -1,0 +1,128 @@
+// The two emulated machines: a flash that is a file, a serial line that is a socket, and a power switch.
+
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import type { Identity } from "../../host/store/store.ts";
+import { norImage } from "../../scripts/nor-image.ts";
+import type { Machine } from "../../scripts/ports.ts";
+import { need } from "../support/need.ts";
+
+const MIB = 1 << 20;
+
+interface Kind {
+  command: string;
+  /** Sector and whole size of the flash. */
+  sector: number;
+  size: number;
+  args(flash: string, elf: string): string[];
+}
+
+const KINDS: Record<Machine, Kind> = {
+  m3: {
+    command: "qemu-system-arm",
+    sector: 4096,
+    size: 16 * MIB,
+    args: (flash, elf) => [
+      ...["-M", "mps2-an385,memory-backend=flash", "-kernel", elf],
+      ...["-object", `memory-backend-file,id=flash,size=16M,mem-path=${flash},share=on`],
+      ...["-semihosting-config", "enable=on,target=native"],
+    ],
+  },
+  rv32: {
+    command: "qemu-system-riscv32",
+    sector: 256 * 1024,
+    size: 32 * MIB,
+    // With a drive for the second flash -kernel is ignored.
+    args: (flash, elf) => [
+      ...["-M", "virt", "-m", "32M", "-bios", "none", "-device", `loader,file=${elf},cpu-num=0`],
+      ...["-drive", `if=pflash,unit=1,format=raw,file=${flash}`],
+    ],
+  },
+};
+
+export const MACHINES = Object.keys(KINDS) as Machine[];
+const COMMON = ["-display", "none", "-monitor", "none"];
+
+/** What a test on a machine needs. */
+export function needMachine(machine: Machine, ...more: string[]): { skip: string | false } {
+  const compiler = machine === "m3" ? "arm-none-eabi-gcc" : "riscv64-unknown-elf-gcc";
+  return need(KINDS[machine].command, compiler, ...more);
+}
+
+/** Writes the flash of a device as it leaves the factory. */
+export function provisionFlash(machine: Machine, path: string, identity: Identity): void {
+  const { sector, size } = KINDS[machine];
+  const file = openSync(path, "wx", 0o600);
+  writeSync(file, norImage(identity, sector));
+  ftruncateSync(file, size);
+  closeSync(file);
+}
+
+/** Runs a program to its end; returns its exit code and what it wrote on the serial line. */
+export function runProgram(
+  machine: Machine,
+  elf: string,
+  flash: string,
+): { code: number | null; out: string } {
+  const { command, size, args } = KINDS[machine];
+  const file = openSync(flash, "a", 0o600);
+  ftruncateSync(file, size);
+  closeSync(file);
+  const { status, stdout, stderr } = spawnSync(
+    command,
+    [...args(flash, elf), ...COMMON, "-serial", "stdio"],
+    {
+      stdio: ["ignore", "pipe", "pipe"],
+      encoding: "utf8",
+      timeout: 60_000,
+    },
+  );
+  return { code: status, out: stdout + stderr };
+}
+
+/** A machine that is switched on and off. */
+export class Board {
+  readonly machine: Machine;
+  readonly #dir: string;
+  readonly #elf: string;
+  #child: ChildProcess | undefined;
+
+  /** Its flash is `<machine>.flash` in the directory. */
+  constructor(machine: Machine, dir: string, elf: string) {
+    this.machine = machine;
+    this.#dir = dir;
+    this.#elf = elf;
+  }
+
+  get flash(): string {
+    return join(this.#dir, `${this.machine}.flash`);
+  }
+
+  /** For `ampoule bridge --serial`. */
+  get serial(): string {
+    return `unix:${join(this.#dir, `${this.machine}.serial`)}`;
+  }
+
+  on(): void {
+    const { command, args } = KINDS[this.machine];
+    const serial = `${this.serial},server=on,wait=off`;
+    this.#child = spawn(command, [...args(this.flash, this.#elf), ...COMMON, "-serial", serial], {
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+  }
+
+  get isOn(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** At any moment, between any two instructions. */
+  async cutPower(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    child.kill("SIGKILL");
+    await once(child, "exit");
+  }
+}
