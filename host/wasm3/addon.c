@@ -24,8 +24,6 @@ typedef struct {
     IM3Function *exports;
     uint32_t export_count;
     uint32_t holders;
-    /* Bytes beside linear memory, of which the garbage collector was told. */
-    int64_t cost;
     uint64_t operations;
     bool wiped;
 } instance;
@@ -58,34 +56,39 @@ static napi_value fail_run(napi_env env, M3Result result)
     return fail(env, trapped ? "WASM3_TRAP" : "WASM3_FAILED", trapped ? result + sizeof trap - 1 : result);
 }
 
-static void release(napi_env env, instance *self)
+/* Wipes and frees all parts. Called a second time it does nothing. */
+static void dismantle(instance *self)
 {
-    int64_t total;
-
-    if (--self->holders > 0)
-        return;
     if (self->runtime != NULL) {
         interpreter_wipe(self->runtime);
         m3_FreeRuntime(self->runtime);
     }
     m3_FreeEnvironment(self->environment);
-    if (self->cost > 0)
-        napi_adjust_external_memory(env, -self->cost, &total);
     free(self->exports);
     free(self->bytes);
+    *self = (instance) { .holders = self->holders, .wiped = true };
+}
+
+static void release(instance *self)
+{
+    if (--self->holders > 0)
+        return;
+    dismantle(self);
     free(self);
 }
 
 static void release_handle(napi_env env, void *data, void *hint)
 {
+    (void)env;
     (void)hint;
-    release(env, data);
+    release(data);
 }
 
 static void release_memory(napi_env env, void *data, void *hint)
 {
+    (void)env;
     (void)data;
-    release(env, hint);
+    release(hint);
 }
 
 /* Loads the module into a new runtime. After failure what there is of the instance is freed by release(). */
@@ -163,7 +166,6 @@ static napi_value instantiate(napi_env env, napi_callback_info info)
 {
     napi_value argv[3], handle, memory, list, parts;
     size_t argc = 3, size = 0;
-    int64_t cost, total;
     void *bytes = NULL;
     uint32_t stack_size, memory_limit;
     napi_typedarray_type type;
@@ -182,26 +184,23 @@ static napi_value instantiate(napi_env env, napi_callback_info info)
         return fail_run(env, m3Err_mallocFailed);
     self->holders = 1;
     if (napi_create_external(env, self, release_handle, NULL, &handle) != napi_ok) {
-        release(env, self);
+        release(self);
         return fail_api(env);
     }
-    /* From here on the handle frees it, whatever happens. */
+    /* From here on the handle frees it, whatever happens; most of it sooner if nobody will get the handle. */
     self->bytes = malloc(size + 1);
     if (self->bytes == NULL)
         return fail_run(env, m3Err_mallocFailed);
     memcpy(self->bytes, bytes, size);
-    result = load(self, (uint32_t)size, stack_size, memory_limit);
-    if (result != NULL)
-        return fail_run(env, result);
     if (napi_create_array(env, &list) != napi_ok)
         return fail_api(env);
-    result = interpreter_exports(self->runtime, list_export, &(listing) { env, self, list });
-    if (result != NULL)
+    result = load(self, (uint32_t)size, stack_size, memory_limit);
+    if (result == NULL)
+        result = interpreter_exports(self->runtime, list_export, &(listing) { env, self, list });
+    if (result != NULL) {
+        dismantle(self);
         return fail_run(env, result);
-    cost = (int64_t)(sizeof *self + size + interpreter_size(self->runtime));
-    if (napi_adjust_external_memory(env, cost, &total) != napi_ok)
-        return fail_api(env);
-    self->cost = cost;
+    }
     if (wrap_memory(env, self, &memory) != napi_ok
         || napi_create_array_with_length(env, 3, &parts) != napi_ok
         || napi_set_element(env, parts, 0, handle) != napi_ok

@@ -1,0 +1,58 @@
+// Makes and drops instances, and prints how much memory the process has beside V8's heap before and after, in bytes. Run with
+// --expose-gc, in a process of its own: others' garbage would be measured, too.
+//
+//   node --expose-gc test/wasm3/instances.ts <count>
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
+import { loadWasm3, type Wasm3 } from "../../host/wasm3/index.ts";
+
+const DEVICE = readFileSync(join(import.meta.dirname, "..", "..", "build", "ampoule-device.wasm"));
+const WARM_UP = 3000;
+const wasm3 = load();
+
+function load(): Wasm3 {
+  const { wasm3, reason } = loadWasm3();
+  if (wasm3 === null) throw reason;
+  return wasm3;
+}
+
+function make(): void {
+  const { exports, memory } = wasm3.instantiate(DEVICE, { memoryLimit: 8192, stackSize: 16_384 });
+  memory[8191] = 1;
+  exports.init?.(0, 0);
+}
+
+/** Its data does not fit. */
+function fail(): boolean {
+  try {
+    wasm3.instantiate(DEVICE, { memoryLimit: 4096 });
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+async function round(count: number) {
+  let most = 0;
+  for (let i = 0; i < count; ++i) {
+    make();
+    if (!fail()) throw new Error("a module fits where it cannot");
+    if (i % 100 !== 0) continue;
+    // Finalizers run between turns. Nobody collects here: that happens often enough by itself.
+    await turn();
+    const { rss, heapTotal } = process.memoryUsage();
+    most = Math.max(most, rss - heapTotal);
+  }
+  for (let i = 0; i < 10; ++i) {
+    globalThis.gc?.();
+    await turn();
+  }
+  const { rss, heapTotal, external } = process.memoryUsage();
+  return { most, rss: rss - heapTotal, external };
+}
+
+const before = await round(WARM_UP);
+const after = await round(Number(process.argv[2]));
+console.log(JSON.stringify({ before, after }));
