@@ -55,7 +55,7 @@ static void write_at(const char *name, int flags, off_t at, const uint8_t *bytes
   const int is_cut = cut_at == 0;
   if (cut_at >= 0) --cut_at;
   if (is_cut && (size_t)cut_bytes < size) size = (size_t)cut_bytes;
-  if (file < 0 || (size > 0 && (flags & O_APPEND ? write(file, bytes, size) : pwrite(file, bytes, size, at)) < 0)) {
+  if (file < 0 || (size > 0 && pwrite(file, bytes, size, at) < 0)) {
     fatal(name);
   }
   close(file);
@@ -113,7 +113,8 @@ static int mark_append(void *user, const uint8_t mark[AMP_MARK_SIZE])
 {
   (void)user;
   if (fails()) return -1;
-  write_at("marks", O_APPEND, 0, mark, AMP_MARK_SIZE);
+  /* Over a torn one, if there is one. */
+  write_at("marks", 0, (off_t)(marks_count() * AMP_MARK_SIZE), mark, AMP_MARK_SIZE);
   return marks_count() >= marks_max ? AMP_PORT_FULL : 0;
 }
 
@@ -140,10 +141,12 @@ static int marks_clear(void *user)
 
 static int keep_key(void *user, const uint8_t storage_key[AMP_STORAGE_KEY_SIZE])
 {
+  char made[600];
   (void)user;
   if (fails()) return -1;
   write_at("key.new", O_TRUNC, 0, storage_key, AMP_STORAGE_KEY_SIZE);
-  return rename(strcat(strcpy((char[600]){0}, dir), "/key.new"), path_of("key"));
+  snprintf(made, sizeof made, "%s", path_of("key.new"));
+  return rename(made, path_of("key"));
 }
 
 /* ---- Hex ---- */

@@ -1,0 +1,166 @@
+// Builds C programs on the library, and runs test/firmware/device.c as a device one can talk to.
+
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { toHex } from "../../host/bytes.ts";
+import type { Identity } from "../../host/index.ts";
+import { assembleFirmware } from "../../scripts/firmware.ts";
+
+export const STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"];
+export const SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+
+/** Back ends, and what a compiler must be told of them. */
+export const ENGINES = { aot: [] } as const;
+export type EngineName = keyof typeof ENGINES;
+
+/** Compiles a test program with the whole library; returns its path. */
+export function compile(program: string, dir: string, engine: EngineName, ...flags: string[]): string {
+  const library = assembleFirmware();
+  const src = join(library, "src");
+  const sources = readdirSync(src).filter((name) => name.endsWith(".c"));
+  const out = join(dir, `${program}-${engine}`);
+  const includes = ["-I", join(library, "include"), "-I", src];
+  const files = [join(import.meta.dirname, `${program}.c`), ...sources.map((name) => join(src, name))];
+  execFileSync("cc", [
+    "-D_GNU_SOURCE",
+    "-std=c99",
+    ...ENGINES[engine],
+    ...flags,
+    ...includes,
+    ...files,
+    "-o",
+    out,
+  ]);
+  return out;
+}
+
+export interface CReceived {
+  status: string;
+  kind: number;
+  text: string;
+  generation: number;
+  step: number;
+  counter: number;
+  sender: number;
+  changed: boolean;
+  part: number;
+  isLast: boolean;
+}
+
+/** A process of device.c, with a directory as its storage. */
+export class CDevice {
+  readonly dir = mkdtempSync(join(tmpdir(), "ampoule-c-device-"));
+  readonly identity: Identity;
+  readonly #program: string;
+  readonly #class: 0 | 1 | 2;
+  #child: ChildProcess | null = null;
+  #waiting: ((line: string | null) => void)[] = [];
+  #boots = 0;
+
+  constructor(program: string, identity: Identity, kind: 0 | 1 | 2 = 0) {
+    this.#program = program;
+    this.identity = identity;
+    this.#class = kind;
+    writeFileSync(join(this.dir, "key"), identity.key ?? new Uint8Array(), { mode: 0o600 });
+  }
+
+  /** Starts the process and opens the device with what is stored; `cut` as in device.c. */
+  async boot(cut?: { at: number; bytes: number }): Promise<string> {
+    await this.kill();
+    const child = spawn(this.#program, { stdio: ["pipe", "pipe", "inherit"] });
+    this.#child = child;
+    child.stdin?.on("error", () => {});
+    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on("line", (line) =>
+      this.#waiting.shift()?.(line),
+    );
+    child.on("exit", () => {
+      for (const answer of this.#waiting.splice(0)) answer(null);
+    });
+    if (cut !== undefined) await this.ask("cut", cut.at, cut.bytes);
+    const { realm, device, prefix } = this.identity;
+    const nonce = this.#class === 1 ? toHex(new Uint8Array(8).fill(++this.#boots)) : "-";
+    return this.ask("open", this.dir, toHex(realm), toHex(device), prefix, this.#class, nonce);
+  }
+
+  /** One command and its answer; "DEAD" if the process ended. */
+  ask(...words: (string | number)[]): Promise<string> {
+    const child = this.#child;
+    if (child === null || child.exitCode !== null || child.signalCode !== null)
+      return Promise.resolve("DEAD");
+    return new Promise((resolve) => {
+      this.#waiting.push((line) => resolve(line ?? "DEAD"));
+      child.stdin?.write(`${words.join(" ")}\n`);
+    });
+  }
+
+  /** Payloads in hex, or the name of the refusal. */
+  async protect(
+    topic: string,
+    text: string | Uint8Array,
+    will = false,
+  ): Promise<{ status: string; payloads: Buffer[] }> {
+    const hex = Buffer.from(text as string).toString("hex") || "-";
+    const [status = "", ...payloads] = (await this.ask("protect", topic, hex, will ? "will" : "own")).split(
+      " ",
+    );
+    return { status, payloads: payloads.map((payload) => Buffer.from(payload, "hex")) };
+  }
+
+  async receive(topic: string, payload: Uint8Array, retained = false): Promise<CReceived> {
+    const answer = await this.ask("receive", topic, toHex(payload) || "-", retained ? 1 : 0);
+    const [status = "", kind, text = "", ...rest] = answer.split(" ");
+    const [generation = 0, step = 0, counter = 0, sender = 0, changed, part = 0, last] = rest.map(Number);
+    return {
+      status,
+      kind: Number(kind),
+      text: text === "-" ? "" : Buffer.from(text, "hex").toString(),
+      ...{ generation, step, counter, sender, part },
+      changed: changed === 1,
+      isLast: last === 1,
+    };
+  }
+
+  /** Everything that is due for the key server. */
+  async outgoing(): Promise<{ topic: string; payload: Buffer }[]> {
+    const found: { topic: string; payload: Buffer }[] = [];
+    for (;;) {
+      const [status, topic = "", payload = ""] = (await this.ask("outgoing")).split(" ");
+      if (status !== "OK") return found;
+      found.push({ topic, payload: Buffer.from(payload, "hex") });
+    }
+  }
+
+  async subscriptions(): Promise<string[]> {
+    const answers = await Promise.all([0, 1, 2, 3, 4].map((index) => this.ask("subscription", index)));
+    return answers.filter((answer) => answer.startsWith("OK ")).map((answer) => answer.slice(3));
+  }
+
+  /** What is stored, to be put back by restore(). */
+  snapshot(): Map<string, Buffer> {
+    return new Map(readdirSync(this.dir).map((name) => [name, readFileSync(join(this.dir, name))]));
+  }
+
+  restore(files: Map<string, Uint8Array>): void {
+    rmSync(this.dir, { recursive: true });
+    mkdirSync(this.dir, { mode: 0o700 });
+    for (const [name, bytes] of files) writeFileSync(join(this.dir, name), bytes);
+  }
+
+  /** Ends the process at once. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    this.#child = null;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+    child.kill("SIGKILL");
+    await once(child, "exit");
+  }
+
+  async remove(): Promise<void> {
+    await this.kill();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
