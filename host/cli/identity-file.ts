@@ -37,6 +37,9 @@ static const uint8_t amp_device[8] = ${array(device)};
 static const uint8_t amp_key[16] = ${array(key)};
 static const char amp_prefix[] = ${cString(prefix)};
 
+/* For an amp_identity of ampoule.h. */
+#define AMP_IDENTITY {amp_realm, amp_device, amp_key, sizeof amp_key, amp_prefix}
+
 #endif
 `;
 }

@@ -13,7 +13,7 @@ import { checkFree, type Output, writeAll } from "../files.ts";
 import { examples } from "../help.ts";
 import { formatHeader, readIdentityFile } from "../identity-file.ts";
 import { formatModule } from "../image/module-header.ts";
-import { GENERATOR_PACKAGE, generatorLine, nvsBinary, nvsCsv } from "../image/nvs.ts";
+import { GENERATOR_PACKAGE, generatorLine, type ModuleCheck, nvsBinary, nvsCsv } from "../image/nvs.ts";
 import { DEFAULT_TABLE, hexNumber, type Partition, parsePartitions, SECTOR } from "../image/partitions.ts";
 import type { Io } from "../io.ts";
 
@@ -29,7 +29,6 @@ const CHIPS = [
   "esp32p4",
 ];
 const NVS_MIN = 3 * SECTOR;
-const ERASED = 0xff;
 
 interface ImageOptions {
   identity?: string;
@@ -154,12 +153,10 @@ function buildFlash(
     outputs.push({ path, bytes });
     return path;
   };
-  let check: { size: number; sha256: Uint8Array } | undefined;
+  let check: ModuleCheck | undefined;
   if (wasm !== undefined) {
-    const whole = new Uint8Array(wasm.size).fill(ERASED);
-    whole.set(module);
-    check = { size: module.length, sha256: createHash("sha256").update(whole).digest() };
-    parts.push({ file: add("wasm.bin", whole), offset: wasm.offset });
+    check = { size: module.length, sha256: createHash("sha256").update(module).digest() };
+    parts.push({ file: add("wasm.bin", module), offset: wasm.offset });
   }
   const csv = nvsCsv(identity, check);
   const csvPath = add("nvs.csv", csv);

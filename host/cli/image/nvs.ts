@@ -16,7 +16,7 @@ const GENERATOR = "esp_idf_nvs_partition_gen";
 export const GENERATOR_PACKAGE = "esp-idf-nvs-partition-gen";
 const LIMIT_MS = 60_000;
 
-/** What the engine checks a module in flash by: the digest is of the whole partition, as it is read there. */
+/** What an engine checks a module in flash by: it stands beside the key, which whoever could change it has anyway. */
 export interface ModuleCheck {
   size: number;
   sha256: Uint8Array;
