@@ -1,13 +1,15 @@
-// Assembles build/firmware/, the C library as a folder of its own: headers, sources, the module as C and as an array.
+// Assembles build/firmware/, the C library as a folder of its own: headers, sources, the module as C and as an array, and
+// what package managers of microcontrollers want to see beside them (scripts/packages.ts).
 //
 //   node scripts/firmware.ts
 //
 // A build system compiles src/ and adds include/ to its paths; firmware/README.md says which files for which back end.
 
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { compileToC, memorySizeOf } from "./aot.ts";
+import { packageFiles } from "./packages.ts";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const FIRMWARE = join(ROOT, "firmware");
@@ -19,7 +21,7 @@ const GUARDS = {
 
 /** The folder with include/ and src/. A file that is the same as before is not touched. */
 export function assembleFirmware(out = join(ROOT, "build", "firmware")): string {
-  const files = new Map<string, Uint8Array | string>();
+  const files = new Map<string, Uint8Array | string>(packageFiles());
   for (const folder of ["include", "src"]) {
     for (const name of readdirSync(join(FIRMWARE, folder))) {
       files.set(join(folder, name), readFileSync(join(FIRMWARE, folder, name)));
@@ -34,9 +36,11 @@ export function assembleFirmware(out = join(ROOT, "build", "firmware")): string 
     files.set(join("src", `${name}.h`), h);
   }
   for (const [name, content] of files) replace(join(out, name), content);
-  for (const folder of ["include", "src"]) {
-    for (const name of readdirSync(join(out, folder)))
-      if (!files.has(join(folder, name))) rmSync(join(out, folder, name));
+  for (const name of readdirSync(out, { recursive: true, encoding: "utf8" })) {
+    // A part is another process's, which assembles the same.
+    if (files.has(name) || name.endsWith(".part")) continue;
+    if (statSync(join(out, name), { throwIfNoEntry: false })?.isFile())
+      rmSync(join(out, name), { force: true });
   }
   return out;
 }

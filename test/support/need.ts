@@ -9,7 +9,9 @@ const PACKAGES: Record<string, string> = {
   "arm-none-eabi-gcc": "gcc-arm-none-eabi",
   mosquitto_passwd: "mosquitto",
   "qemu-system-riscv32": "qemu-system-misc",
+  "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf",
   wasm2c: "wabt",
+  "xtensa-lx106-elf-gcc": "gcc-xtensa-lx106",
 };
 
 /** Servers live there, and an ordinary user's PATH often leaves it out. */

@@ -1,0 +1,2 @@
+/* Arduino looks for headers in src/ only. */
+#include "../include/ampoule.h"

@@ -1,0 +1,119 @@
+// The glue of ESP-IDF, Zephyr and Arduino runs here, on stores in memory that lose power at every operation, and
+// under events as esp-mqtt gives them. A real key server leads the device through its life.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { before, test } from "node:test";
+import { need } from "../support/need.ts";
+import { type Life, recordLife } from "./record.ts";
+import {
+  compile,
+  DOUBLES,
+  espConfig,
+  FIRMWARE,
+  find,
+  kconfiglib,
+  RUN,
+  SCRATCH,
+  zephyrConfig,
+} from "./support.ts";
+
+const SEEDS = [1, 2, 3, 4, 5];
+const SANITIZE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-D_GNU_SOURCE"];
+const path = (name: string): string => join(FIRMWARE, name);
+const run = (name: string): string => join(RUN, name);
+const include = (...folders: string[]): string[] =>
+  [path("include"), RUN, ...folders].flatMap((folder) => ["-I", folder]);
+
+/** Each platform's glue with its double. */
+const PLATFORMS: Record<string, () => { flags: string[]; sources: string[] }> = {
+  esp: () => ({
+    flags: include(espConfig(), path("esp-idf"), join(DOUBLES, "esp-idf")),
+    sources: [path("esp-idf/amp_esp.c"), run("esp.c")],
+  }),
+  zephyr: () => ({
+    flags: [
+      ...["-include", join(zephyrConfig(), "autoconf.h")],
+      ...include(path("zephyr"), join(DOUBLES, "zephyr")),
+    ],
+    sources: [path("zephyr/amp_zephyr.c"), run("zephyr.c")],
+  }),
+  arduino: () => ({
+    flags: ["-DESP32", ...include(path("src"), join(DOUBLES, "arduino"))],
+    sources: [run("arduino.cpp")],
+  }),
+};
+
+const needed = need("gcc", "g++", "python3");
+const options = needed.skip === false ? kconfiglib.options : needed;
+const library: string[] = [];
+const script = join(SCRATCH, "life.txt");
+let life: Life;
+
+before(async () => {
+  if (options.skip !== false) return;
+  life = await recordLife();
+  writeFileSync(script, life.script);
+  for (const file of [...find("src/*.c").map(path), run("kv.c"), run("script.c")]) {
+    library.push(await objectOf(file, include(path("src"))));
+  }
+});
+
+async function objectOf(file: string, flags: string[]): Promise<string> {
+  const object = join(SCRATCH, `${basename(file)}.o`);
+  await compile(file.endsWith(".cpp") ? "g++" : "gcc", ...SANITIZE, ...flags, "-c", file, "-o", object);
+  return object;
+}
+
+/** Links a program of test/packaging/run with the library and a platform. */
+async function build(platform: string, main: string, ...more: string[]): Promise<string> {
+  const { flags = [], sources = [] } = PLATFORMS[platform]?.() ?? {};
+  const linked = [...library];
+  for (const file of [...sources, ...more, run(`${main}.c`)]) linked.push(await objectOf(file, flags));
+  const program = join(SCRATCH, `${main}-${platform}`);
+  await compile("g++", ...SANITIZE, ...linked, "-o", program);
+  return program;
+}
+
+for (const platform of Object.keys(PLATFORMS)) {
+  test(
+    `packaging: ${platform} loses power at every operation, and no position is sealed twice, no text taken twice`,
+    options,
+    async (t) => {
+      const program = await build(platform, "power");
+      for (const seed of SEEDS) {
+        const out = execFileSync(program, [script, String(seed)], { encoding: "utf8" });
+        const [, operations, texts] = /^(\d+) operations, (\d+) texts/.exec(out) ?? [];
+        assert.ok(Number(operations) > 50, out);
+        assert.equal(Number(texts), life.texts.length);
+        if (seed === SEEDS[0]) t.diagnostic(out.trim());
+      }
+    },
+  );
+}
+
+test(
+  "packaging: esp-mqtt's parts of every size become whole payloads, and what does not fit is refused",
+  options,
+  async () => {
+    const program = await build("esp", "mqtt", path("esp-idf/amp_esp_mqtt.c"));
+    const outputs = [1, 5, 63, 64, 1000, 5000].map((part) =>
+      execFileSync(program, [script, String(part)], { encoding: "utf8" }),
+    );
+    const lines = (outputs[0] ?? "").trimEnd().split("\n");
+    assert.deepEqual(
+      lines.filter((line) => line.startsWith("text ")),
+      life.texts.map((text) => `text plant/desk/live ${text}`),
+    );
+    assert.deepEqual(lines.slice(0, 3), [
+      `subscribe ${life.downTopic}`,
+      "subscribe plant/+/live",
+      `answer ${life.upTopic}`,
+    ]);
+    assert.ok(lines.some((line) => /^subscribe ampoule\/epoch\/[0-9a-f]{16}$/.test(line)));
+    assert.equal(lines.at(-1), `published ${life.texts.length}`);
+    for (const output of outputs) assert.equal(output, outputs[0]);
+  },
+);
