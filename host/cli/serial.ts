@@ -10,11 +10,13 @@ export interface SerialOptions {
   baud: number;
 }
 
-const HINTS: Record<string, string> = {
-  EACCES: "is this user in the group that may use serial ports (dialout)?",
-  ENOENT: "is the device plugged in, and is it the right name?",
-  ECONNREFUSED: "nobody listens there",
-};
+/** Codes of sockets, and what serialport says in words. */
+const HINTS: [error: RegExp, hint: string][] = [
+  [/EACCES|permission denied|access denied/i, "may this user use serial ports (group dialout)?"],
+  [/ENOENT|no such file|file not found/i, "is the device plugged in, and is that its name?"],
+  [/ECONNREFUSED/, "nobody listens there"],
+  [/cannot lock port|EBUSY/i, "another program uses it"],
+];
 
 /** Opens a line. Throws a CliError that says why not. */
 export async function openLine(options: SerialOptions): Promise<Line> {
@@ -25,9 +27,9 @@ export async function openLine(options: SerialOptions): Promise<Line> {
     return await openPort(options);
   } catch (error) {
     if (!(error instanceof Error) || error.name === "CliError") throw error;
-    const { code = "" } = error as NodeJS.ErrnoException;
-    const hint = HINTS[code] ?? Object.entries(HINTS).find(([name]) => error.message.includes(name))?.[1];
-    throw io(`cannot open ${serial}: ${error.message || code}`, hint);
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    const why = message.replace(/^Error:? /, "").replace(/, cannot open .*$/i, "") || code;
+    throw io(`cannot open ${serial}: ${why}`, HINTS.find(([said]) => said.test(why))?.[1]);
   }
 }
 
