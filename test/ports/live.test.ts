@@ -1,39 +1,58 @@
+// A bare-metal device at a real broker, with a real key server, through its serial line.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { until } from "../mqtt/plant.ts";
+import { generationOf, until } from "../mqtt/plant.ts";
 import { MACHINES, needMachine } from "./machine.ts";
 import { LIVE, ORDERS, Rig } from "./rig.ts";
 
 for (const machine of MACHINES) {
+  // One by a socket, one by a serial port.
+  const isPort = machine === "m3";
   test(
-    `${machine}: lives at a broker through its serial line`,
+    `${machine}: is granted, publishes, obeys, is rotated and stepped over its serial ${isPort ? "port" : "line"}`,
     needMachine(machine, "mosquitto"),
     async () => {
       await using rig = await Rig.open();
-      const { plant, desk } = rig;
-      const board = await rig.add(machine);
-      const start = Date.now();
+      const { plant, desk, spy } = rig;
+      const board = await rig.add(machine, isPort);
       await until("a text of the board", () => rig.texts(board).length > 0);
       await until("the board to be in sync", () => rig.inSync(board));
-      console.error(machine, "live", Date.now() - start);
+      const long = `open the valve ${"and wait ".repeat(20)}`;
+      await rig.order(board, long);
+      await rig.took(board, long);
 
-      await rig.order(board, "open the valve");
-      await rig.took(board, "open the valve");
-      console.error(machine, "took", Date.now() - start);
-
-      plant.server.rotate(LIVE);
-      plant.server.rotate(ORDERS);
-      await until("a new generation", () => plant.server.channel(LIVE).generation === 2 && rig.inSync(board));
+      for (const filter of [LIVE, ORDERS]) plant.server.rotate(filter);
+      await until("a new generation", () => generationOf(desk, LIVE) === 2 && rig.inSync(board));
       await rig.order(board, "under new keys");
       await rig.took(board, "under new keys");
-      console.error(machine, "rotated", Date.now() - start);
-      await plant.step(LIVE, 1, desk);
+      for (const filter of [LIVE, ORDERS]) await plant.step(filter, 1, desk);
       await until("a text of the new step", () =>
-        desk.packets.some(
-          ({ topic, ampoule }) => topic === board.live && ampoule?.generation === 2 && ampoule.step >= 1,
-        ),
+        desk.packets.some(({ topic, ampoule }) => {
+          return (
+            topic === board.live &&
+            ampoule?.generation === 2 &&
+            ampoule.step === plant.server.channel(LIVE).step
+          );
+        }),
       );
-      console.error(machine, "stepped", Date.now() - start);
-      console.error(board.bridge.out, board.bridge.err, rig.texts(board).slice(-3));
+      await rig.order(board, "a step further");
+      await rig.took(board, "a step further");
+
+      const wire = Buffer.concat(spy.seen.map(({ payload }) => Buffer.from(payload))).toString("latin1");
+      for (const text of ["open the valve", "under new keys", "live 1"])
+        assert.ok(!wire.includes(text), text);
+      assert.deepEqual(
+        desk.refused.filter(({ status }) => status !== "REFLECTED"),
+        [],
+      );
+      const { key } = board.identity;
+      assert.ok(
+        key !== undefined && !readFileSync(board.board.flash).includes(Buffer.from(key)),
+        "K(0) is still in flash",
+      );
+      assert.doesNotMatch(board.bridge.out, /refused|valve|live \d/);
     },
   );
 }

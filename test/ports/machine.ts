@@ -87,34 +87,34 @@ export class Board {
   readonly machine: Machine;
   readonly #dir: string;
   readonly #elf: string;
+  readonly #isPort: boolean;
   #child: ChildProcess | undefined;
+  /** For `ampoule bridge --serial`. */
+  serial: string;
 
-  /** Its flash is `<machine>.flash` in the directory. */
-  constructor(machine: Machine, dir: string, elf: string) {
+  /** Its flash is `<machine>.flash` in the directory. Its line is a socket, or a serial port of this machine (a pty). */
+  constructor(machine: Machine, dir: string, elf: string, isPort = false) {
     this.machine = machine;
     this.#dir = dir;
     this.#elf = elf;
+    this.#isPort = isPort;
+    this.serial = `unix:${join(dir, `${machine}.serial`)}`;
   }
 
   get flash(): string {
     return join(this.#dir, `${this.machine}.flash`);
   }
 
-  /** For `ampoule bridge --serial`. */
-  get serial(): string {
-    return `unix:${join(this.#dir, `${this.machine}.serial`)}`;
-  }
-
-  on(): void {
+  async on(): Promise<void> {
     const { command, args } = KINDS[this.machine];
-    const serial = `${this.serial},server=on,wait=off`;
-    this.#child = spawn(command, [...args(this.flash, this.#elf), ...COMMON, "-serial", serial], {
-      stdio: ["ignore", "ignore", "inherit"],
+    const serial = this.#isPort ? "pty" : `${this.serial},server=on,wait=off`;
+    const child = spawn(command, [...args(this.flash, this.#elf), ...COMMON, "-serial", serial], {
+      stdio: ["ignore", "pipe", "inherit"],
     });
-  }
-
-  get isOn(): boolean {
-    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+    this.#child = child;
+    if (!this.#isPort) return;
+    const [said] = await once(child.stdout, "data");
+    this.serial = /redirected to (\S+)/.exec(String(said))?.[1] ?? "";
   }
 
   /** At any moment, between any two instructions. */

@@ -78,7 +78,7 @@ async function cutPower(rig: Rig, board: LiveBoard, next: () => number): Promise
     await board.board.cutPower();
     if (isTorn(board)) torn += 1;
     const before = rig.texts(board).length;
-    board.board.on();
+    await board.board.on();
     await until(`${board.name} to come back after cut ${cut + 1}`, () => rig.texts(board).length > before);
   }
   return torn;

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { toHex } from "../../host/bytes.ts";
+import type { Identity } from "../../host/store/store.ts";
 import { buildPort, type Machine, PROGRAMS, type Program } from "../../scripts/ports.ts";
 import { type Job, Shell } from "../cli/support.ts";
 import { type Member, Plant, type Spy, until } from "../mqtt/plant.ts";
@@ -23,6 +24,7 @@ export function buildLive(machine: Machine): string {
 /** A machine with its identity, its bridge, and the topics it knows. */
 export interface LiveBoard {
   readonly name: string;
+  readonly identity: Identity;
   readonly board: Board;
   readonly bridge: Job;
   readonly live: string;
@@ -55,18 +57,18 @@ export class Rig implements AsyncDisposable {
   }
 
   /** Provisions a board, grants it both channels, starts its bridge, and switches it on. */
-  async add(machine: Machine, elf = buildLive(machine)): Promise<LiveBoard> {
+  async add(machine: Machine, isPort = false): Promise<LiveBoard> {
     const { server, broker } = this.plant;
     const identity = server.provision(machine);
-    const board = new Board(machine, this.#dir, elf);
+    const board = new Board(machine, this.#dir, buildLive(machine), isPort);
     provisionFlash(machine, board.flash, identity);
     server.grant(LIVE, machine);
     server.grant(ORDERS, machine);
     this.#boards.push(board);
-    board.on();
+    await board.on();
     const bridge = await this.#startBridge(board, broker.url);
     const id = toHex(identity.device);
-    return { name: machine, board, bridge, live: `plant/${id}/live`, orders: `plant/${id}/orders` };
+    return { name: machine, identity, board, bridge, live: `plant/${id}/live`, orders: `plant/${id}/orders` };
   }
 
   /** The bridge needs a line that is there when it starts. */
