@@ -12,6 +12,7 @@ idf_component_register(
 if(CONFIG_AMP_ENGINE_WASM3)
   target_compile_definitions(${COMPONENT_LIB} PUBLIC AMP_WASM3)
   idf_component_optional_requires(PRIVATE wasm3)
-elseif(CONFIG_AMP_XOODYAK)
+endif()
+if(CONFIG_AMP_XOODYAK)
   target_compile_definitions(${COMPONENT_LIB} PUBLIC AMP_XOODYAK)
 endif()

@@ -12,7 +12,7 @@ import { pip } from "../support/pip.ts";
 import { Shell } from "./support.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
-const MODULE = readFileSync(join(ROOT, "build", "ampoule-device.wasm"));
+const MODULE = readFileSync(join(ROOT, "build", "ampoule-device-ascon.wasm"));
 const generator = pip("esp-idf-nvs-partition-gen", "0.3.0");
 /** A Python that has the generator, and one that has not, whatever the machine has installed. */
 const WITH = { PYTHONPATH: generator.path };
@@ -207,7 +207,7 @@ test("image: refuses by name what cannot be flashed, and writes nothing", { conc
     small: "ampoule,data,nvs,0x9000,0x2000",
     odd: "ampoule,data,nvs,0x9000,0x3800",
     app: "ampoule,app,factory,0x10000,0x8000",
-    tight: "ampoule,data,nvs,,0x8000\nwasm,data,0x40,,8K",
+    tight: "ampoule,data,nvs,,0x8000\nwasm,data,0x40,,4K",
     overlap: "nvs,data,nvs,0x9000,0x6000\nampoule,data,nvs,0xe000,0x8000",
     askew: "ampoule,data,nvs,0x9100,0x8000",
     text: "ampoule,data,nvs,here,0x8000",
@@ -223,13 +223,13 @@ test("image: refuses by name what cannot be flashed, and writes nothing", { conc
     ["-I boiler.json -o file", /file/, 2],
     ["-I boiler.json --format elf", /Allowed choices are esp, c, both/, 1],
     ["-I boiler.json --chip esp8266", /Allowed choices are esp32,/, 1],
-    ["-I boiler.json --module host", /Allowed choices are device, device-ascon/, 1],
+    ["-I boiler.json --module host", /Allowed choices are device-ascon, device/, 1],
     ["-I boiler.json --partitions absent.csv", /absent\.csv/, 2],
     ["-I boiler.json --partitions none.csv", /none\.csv has no partition ampoule/, 2],
     ["-I boiler.json --partitions small.csv", /small\.csv: ampoule is not/, 2],
     ["-I boiler.json --partitions odd.csv", /odd\.csv: ampoule is not/, 2],
     ["-I boiler.json --partitions app.csv", /app\.csv: ampoule is not/, 2],
-    ["-I boiler.json --partitions tight.csv", /wasm has 8192 bytes/, 2],
+    ["-I boiler.json --partitions tight.csv", /wasm has 4096 bytes/, 2],
     ["-I boiler.json --partitions overlap.csv", /line 2: it begins at 0xe000/, 2],
     ["-I boiler.json --partitions askew.csv", /not a multiple of 0x1000/, 2],
     ["-I boiler.json --partitions text.csv", /no number/, 2],
@@ -255,7 +255,7 @@ test(
   async () => {
     await using shell = new Shell();
     const identity = await provision(shell);
-    await shell.ok("image", "-I", "boiler.json", "--format", "c", "-o", ".", "--module", "device-ascon");
+    await shell.ok("image", "-I", "boiler.json", "--format", "c", "-o", ".", "--module", "device");
     const source = `#include "identity.h"
 #include "module.h"
 #include <stdio.h>
@@ -271,7 +271,7 @@ int main(void) {
     assert.equal(cross.status, 0, `${cross.stderr}`);
     assert.equal(spawnSync("gcc", [...flags, "-o", "main", "main.c"], options).status, 0);
     const { stdout } = spawnSync("./main", options);
-    const module = readFileSync(join(ROOT, "build", "ampoule-device-ascon.wasm"));
+    const module = readFileSync(join(ROOT, "build", "ampoule-device.wasm"));
     assert.equal(stdout.toString("hex"), identity.key + module.toString("hex"));
   },
 );

@@ -3,9 +3,10 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { before, test } from "node:test";
+import { Shell } from "../cli/support.ts";
 import { need } from "../support/need.ts";
 import { type Life, recordLife } from "./record.ts";
 import {
@@ -115,5 +116,25 @@ test(
     assert.ok(lines.some((line) => /^subscribe ampoule\/epoch\/[0-9a-f]{16}$/.test(line)));
     assert.equal(lines.at(-1), `published ${life.texts.length}`);
     for (const output of outputs) assert.equal(output, outputs[0]);
+  },
+);
+
+test(
+  "packaging: a device boots from what `ampoule image` writes, and without an identity says so",
+  options,
+  async () => {
+    await using shell = new Shell();
+    await shell.ok("init", "--prefix", "werk/süd");
+    await shell.ok("provision", "boiler");
+    await shell.ok("image", "-I", "boiler.json", "--python", "no-such-python");
+    const { device } = JSON.parse(readFileSync(shell.path("boiler.json"), "utf8"));
+    const program = await build("esp", "boot");
+    const csv = shell.path("boiler-image/nvs.csv");
+    assert.equal(execFileSync(program, [csv], { encoding: "utf8" }), `werk/süd/${device}/down\n`);
+    const text = readFileSync(csv, "utf8");
+    for (const name of ["realm", "device", "prefix", "key"]) {
+      writeFileSync(csv, text.replace(new RegExp(`^${name},.*\n`, "m"), ""));
+      assert.equal(execFileSync(program, [csv], { encoding: "utf8" }), "NO_IDENTITY\n", name);
+    }
   },
 );

@@ -70,9 +70,9 @@ export function addImage(program: Command, io: Io): void {
         .default("esp"),
     )
     .addOption(
-      new Option("--module <build>", "which core; device-ascon has no Xoodyak")
-        .choices(["device", "device-ascon"])
-        .default("device"),
+      new Option("--module <build>", "which core: that of the firmware; device has the suites of Xoodyak too")
+        .choices(["device-ascon", "device"])
+        .default("device-ascon"),
     )
     .option(
       "--partitions <csv>",
