@@ -133,7 +133,7 @@ test(
     assert.equal(execFileSync(program, [csv], { encoding: "utf8" }), `werk/süd/${device}/down\n`);
     const text = readFileSync(csv, "utf8");
     for (const name of ["realm", "device", "prefix", "key"]) {
-      writeFileSync(csv, text.replace(new RegExp(`^${name},.*\n`, "m"), ""));
+      writeFileSync(csv, text.replace(new RegExp(`^${name},data,.*\n`, "m"), ""));
       assert.equal(execFileSync(program, [csv], { encoding: "utf8" }), "NO_IDENTITY\n", name);
     }
   },
