@@ -74,6 +74,15 @@ test("host: nothing below the client imports it, and the core imports no room of
   }
 });
 
+test("host: the binding to wasm3 imports nothing outside of its folder, and is imported as a whole", () => {
+  for (const file of sources("host/wasm3")) {
+    for (const imported of importsOf(file)) assert.match(imported, /^(node:|\.\/[\w-]+\.ts$)/, file);
+  }
+  for (const file of sources("host").filter((name) => !name.startsWith("host/wasm3/"))) {
+    for (const imported of importsOf(file)) assert.doesNotMatch(imported, /\/wasm3\/(?!index\.ts)/, file);
+  }
+});
+
 test("statuses: SPEC.md, core and host give the same numbers to the same names", () => {
   const spec = readFileSync(join(ROOT, "SPEC.md"), "utf8");
   const rows = [...spec.matchAll(/^\| (\d+) \| ([A-Z_]+) \|/gm)].map(([, number, name]) => [

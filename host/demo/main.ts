@@ -81,7 +81,7 @@ async function perform(scene: Scene, start: number): Promise<boolean> {
   await stage.openBroker();
   screen.title(
     "Ampoule: end-to-end encryption over MQTT",
-    `broker ${stage.url}, everything else in processes of its own`,
+    `broker ${stage.url}, everything else in processes of its own, the devices' core in ${stage.engine}`,
   );
   for (const act of ACTS) {
     ledger.begin(act.heading);

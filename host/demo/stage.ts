@@ -80,6 +80,10 @@ export class Stage {
     return this.#url;
   }
 
+  get engine(): string {
+    return this.#options.engine;
+  }
+
   get tap(): Tap {
     if (this.#tap === undefined) throw new Error("the broker is not up");
     return this.#tap;

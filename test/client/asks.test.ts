@@ -2,11 +2,11 @@
 // and news for values that it cannot open.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { Client } from "../../host/client/client.ts";
 import { RefusedError } from "../../host/status.ts";
 import { MemoryStore } from "../../host/store/memory.ts";
 import { ENGINE, type HubLink, onStage, type Stage } from "../keyserver/stage.ts";
+import { test } from "../support/engines.ts";
 
 /** A client on the hub of a stage, which obeys as the MQTT shim does. */
 class Member {

@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { startMosquitto } from "../support/brokers.ts";
 import { need } from "../support/need.ts";
+import { needWasm3 } from "../support/wasm3.ts";
 
 const MAIN = fileURLToPath(new URL("../../host/cli/main.ts", import.meta.url));
 const LIMIT_MS = 60_000;
@@ -69,6 +70,29 @@ test("demo: every expectation comes true in under a minute, and the broker saw n
   }
   assert.deepEqual(readdirSync(directory.path), ["broker.log"], "something was left behind");
 });
+
+const { options: needsWasm3 } = needWasm3();
+
+test(
+  "demo: every expectation comes true on wasm3, which the devices have in their memory",
+  needsWasm3,
+  async () => {
+    using directory = temporary();
+    let mapped = 0;
+    const { code, out } = await demo(directory.path, ["--fast", "--engine", "wasm3"], (text) => {
+      if (process.platform !== "linux" || mapped > 0 || !text.includes("Live telemetry")) return;
+      mapped = processesOf(directory.path).filter((pid) =>
+        readFileSync(`/proc/${pid}/maps`, "utf8").includes("/wasm3.node"),
+      ).length;
+    });
+    assert.equal(code, 0, out);
+    assert.match(out, /✓ (\d+) of \1 expectations came true/);
+    assert.ok(!out.includes("✗"), out);
+    assert.match(out, /core in wasm3/);
+    if (process.platform === "linux") assert.ok(mapped > 4, `${mapped} processes with wasm3`);
+    assert.deepEqual(readdirSync(directory.path), []);
+  },
+);
 
 test("demo: Ctrl-C in the middle leaves neither files nor processes", async () => {
   using directory = temporary();

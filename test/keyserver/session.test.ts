@@ -1,8 +1,8 @@
 // Devices without storage: sessions and counter blocks (SPEC V-2, V-8, C-20, C-21).
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { toHex } from "../../host/bytes.ts";
+import { test } from "../support/engines.ts";
 import { onStage, type Peer, type Stage } from "./stage.ts";
 
 test(

@@ -6,7 +6,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ChannelInfo, Device } from "../../host/core/device.ts";
 import type { Build } from "../../host/core/engine.ts";
-import { v8Engine } from "../../host/core/wasm.ts";
 import { overlap } from "../../host/keyserver/filters.ts";
 import {
   type DeviceStatus,
@@ -20,8 +19,9 @@ import { StoreError } from "../../host/store/errors.ts";
 import { MemoryStore } from "../../host/store/memory.ts";
 import type { Identity } from "../../host/store/store.ts";
 import type { Database, Disk, Link, World } from "../../host/world.ts";
+import { testEngine } from "../support/engines.ts";
 
-export const ENGINE = v8Engine();
+export const ENGINE = testEngine();
 export const TUNING = { poll: 500, batch: 1000, resend: 10_000, resendMax: 80_000 };
 
 /** Real disk and database, virtual clock and timers, randomness from a seed. */
