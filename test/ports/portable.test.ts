@@ -1,12 +1,14 @@
 // What every board may use, on this machine: storage in NOR flash, and the serial line.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { crc16, Decoder, encode } from "../../host/bridge/slip.ts";
+import { formatIdentity } from "../../host/store/identity.ts";
+import { norImage } from "../../scripts/nor-image.ts";
 import { need } from "../support/need.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -42,6 +44,33 @@ test(
     assert.match(said, /^nor: 3\d{4} cuts in 2\d{3} operations, nothing lost\n$/);
   },
 );
+
+test("nor: scripts/nor-image.ts writes a new device once, for its owner alone", () => {
+  const identity = { realm: bytes(8, 1), device: bytes(8, 2), key: bytes(16, 3), prefix: "ampoule" };
+  const [file, image] = [join(DIR, "board.json"), join(DIR, "board.flash")];
+  writeFileSync(file, formatIdentity(identity), { mode: 0o600 });
+  const script = join(ROOT, "scripts", "nor-image.ts");
+  const run = () =>
+    spawnSync(process.execPath, [script, file, image, "--sector", "2048", "--size", "65536"], {
+      encoding: "utf8",
+    });
+  assert.equal(run().status, 0);
+  const flash = readFileSync(image);
+  assert.deepEqual([flash.length, statSync(image).mode & 0o777], [65_536, 0o600]);
+  assert.deepEqual([...flash.subarray(24, 40)], [...identity.key]);
+  assert.ok(flash.subarray(112, 5 * 2048).every((byte) => byte === 0xff));
+  const again = run();
+  assert.equal(again.status, 1);
+  assert.match(again.stderr, /nor-image: error: EEXIST/);
+  const used = { realm: identity.realm, device: identity.device, prefix: "a", storageKey: bytes(32, 4) };
+  assert.throws(() => norImage(used, 4096), /has been used/);
+  assert.throws(() => norImage({ ...identity, prefix: "a".repeat(65) }, 4096), /longer than 64/);
+  assert.throws(() => norImage(identity, 1024), /at least 2048/);
+});
+
+function bytes(size: number, value: number): Uint8Array {
+  return new Uint8Array(size).fill(value);
+}
 
 test("serial: both sides find the same packets in a line with noise", need("cc"), () => {
   const echo = compile("serial-echo", ["serial.c"]);

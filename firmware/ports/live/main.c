@@ -146,7 +146,6 @@ int main(void)
   amp_port port;
   amp_status status;
   size_t i;
-  board_init();
   if (amp_nor_open(&flash, &board_flash) != AMP_NOR_OK) return 2;
   if (amp_nor_identity_load(&flash, &identity, &use) != AMP_NOR_OK) {
     printf("not provisioned\n");
