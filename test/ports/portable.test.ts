@@ -15,6 +15,7 @@ const ROOT = join(import.meta.dirname, "../..");
 const PORTS = join(ROOT, "firmware", "ports");
 const INCLUDE = `-I${join(ROOT, "firmware", "include")}`;
 const STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-O2", INCLUDE];
+const SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
 const DIR = mkdtempSync(join(tmpdir(), "ampoule-portable-"));
 after(() => rmSync(DIR, { recursive: true, force: true }));
 
@@ -73,7 +74,7 @@ function bytes(size: number, value: number): Uint8Array {
 }
 
 test("serial: both sides find the same packets in a line with noise", need("cc"), () => {
-  const echo = compile("serial-echo", ["serial.c"]);
+  const echo = compile("serial-echo", ["serial.c"], ...SANITIZE);
   const packets = Array.from({ length: 300 }, (_, i) =>
     Uint8Array.from({ length: 1 + i }, (_, at) => [0xc0, 0xdb, 0xdc, 0xdd, i, at][(i + at) % 6] as number),
   );
@@ -89,6 +90,11 @@ test("serial: both sides find the same packets in a line with noise", need("cc")
   assert.deepEqual([...new Decoder(600).decode(bytes)], twice);
   const echoed = execFileSync(echo, { input: bytes });
   assert.deepEqual([...new Decoder(600).decode(echoed)], twice);
+});
+
+test("serial: nothing on the line makes a device read or write where it must not", need("cc"), () => {
+  const said = execFileSync(compile("serial-fuzz", ["serial.c"], ...SANITIZE), { encoding: "utf8" });
+  assert.match(said, /^serial: \d{4,} opened, \d{4,} messages/);
 });
 
 test("serial: what is too long, wrongly escaped or of another sum is no packet", () => {
