@@ -5,6 +5,7 @@
 //
 // A build system compiles src/ and adds include/ to its paths; firmware/README.md says which files for which back end.
 
+import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -35,6 +36,7 @@ export function assembleFirmware(out = join(ROOT, "build", "firmware")): string 
     files.set(join("src", `${name}.c`), c);
     files.set(join("src", `${name}.h`), h);
   }
+  files.set(join("src", "amp_module_digest.h"), formatDigests());
   for (const [name, content] of files) replace(join(out, name), content);
   for (const name of readdirSync(out, { recursive: true, encoding: "utf8" })) {
     // A part is another process's, which assembles the same.
@@ -43,6 +45,30 @@ export function assembleFirmware(out = join(ROOT, "build", "firmware")): string 
       rmSync(join(out, name), { force: true });
   }
   return out;
+}
+
+/** What the back end wasm3 expects of its module. */
+function formatDigests(): string {
+  const known = (build: string): string => {
+    const wasm = new Uint8Array(readFileSync(join(ROOT, "build", `ampoule-${build}.wasm`)));
+    const digest = [...createHash("sha256").update(wasm).digest()].map(
+      (byte) => `0x${byte.toString(16).padStart(2, "0")}`,
+    );
+    const rows = [0, 8, 16, 24].map((at) => `  ${digest.slice(at, at + 8).join(", ")}`);
+    return `#define AMP_MODULE_MEMORY ${memorySizeOf(wasm)}u\n#define AMP_MODULE_SHA256 { \\\n${rows.join(", \\\n")}}`;
+  };
+  return `/* Written by scripts/firmware.ts; do not edit. Bytes of linear memory in use, and digest of the module. */
+#ifndef AMP_MODULE_DIGEST_H
+#define AMP_MODULE_DIGEST_H
+
+#if defined(AMP_XOODYAK)
+${known("device")}
+#else
+${known("device-ascon")}
+#endif
+
+#endif
+`;
 }
 
 function replace(path: string, content: Uint8Array | string): void {

@@ -77,6 +77,9 @@ extern "C" {
 /** Size of amp_context: the core's memory, frame and topic buffer included, and what this library adds. */
 #define AMP_CONTEXT_SIZE 4864
 
+/** Heap of the back end wasm3, see amp_port; on machines of 32 bits, and of 64. */
+#define AMP_WASM3_HEAP_SIZE (sizeof(void *) == 4 ? 131072u : 262144u)
+
 /* ---- Statuses ---- */
 
 /** SPEC section 14; from 64 on those of this library. Names of all: amp_status_name(). */
@@ -216,11 +219,15 @@ typedef struct amp_port {
 
   /**
    * Back end wasm3 only, else ignored: the module, which must stay readable until amp_close() (flash will do), and the
-   * SHA-256 it must have, 32 bytes; null: that of the module this library was built with.
+   * SHA-256 it must have, 32 bytes; null: that of the module this library was built with. The interpreter puts all it
+   * needs into the heap, which must be aligned to 8 bytes and stay until amp_close(): AMP_WASM3_HEAP_SIZE bytes are
+   * enough for the modules of this version.
    */
   const uint8_t *module;
   size_t module_size;
   const uint8_t *module_sha256;
+  uint8_t *heap;
+  size_t heap_size;
 } amp_port;
 
 /** Beside 0 from mark_append, and from mark_read. */
@@ -243,13 +250,14 @@ typedef struct amp_context {
  * @returns AMP_OK; AMP_BAD_RECORD: both slots are lost, the device must be provisioned again; AMP_BAD_ARGUMENT: a
  *   callback, the boot nonce or a size of the identity is missing; AMP_NO_ROOM: more senders in marks than fit;
  *   AMP_NOT_STORED; AMP_BAD_MODULE; AMP_TRAPPED
+ * Re-entrant, but with the back end wasm3 for one device at a time.
  *
  * May write: after a power cut in the middle of a write both slots are written again before this returns.
  * After failure: the context answers AMP_NO_IDENTITY.
  */
 AMP_MUST_CHECK amp_status amp_open(amp_context *device, const amp_identity *identity, const amp_port *port);
 
-/** Wipes the context. Nothing needs it but the wish to leave no key in memory. */
+/** Wipes a context that amp_open() has opened, and the heap of its port. Nothing needs it but the wish to leave no key. */
 void amp_close(amp_context *device);
 
 /**

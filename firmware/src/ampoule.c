@@ -123,6 +123,13 @@ static void wipe(void *at, size_t size)
 
 /* ---- Entering and leaving ---- */
 
+/** Wipes everything of a device that amp_open() has begun. */
+static void forget(device *d)
+{
+  amp_core_wipe(&d->core);
+  wipe(d, sizeof *d);
+}
+
 __attribute__((noreturn, noinline)) void amp_trap(void *instance);
 
 void amp_trap(void *instance)
@@ -138,7 +145,7 @@ static __attribute__((noinline)) amp_status run(device *d, operation *work, cons
   amp_status status;
   d->jump = &jump;
   if (SET_JUMP(jump)) {
-    wipe(d, sizeof *d);
+    forget(d);
     d->life = TRAPPED;
     status = AMP_TRAPPED;
   } else {
@@ -907,13 +914,14 @@ amp_status amp_open(amp_context *context, const amp_identity *identity, const am
   c.result = (void *)(uintptr_t)identity;
   status = run(d, open_device, &c);
   if (status == AMP_OK) d->life = OPEN;
-  else if (status != AMP_TRAPPED) wipe(d, sizeof *d);
+  else if (status != AMP_TRAPPED) forget(d);
   return status;
 }
 
 void amp_close(amp_context *context)
 {
-  wipe(context, sizeof *context);
+  device *const d = (device *)context;
+  if (d->life == OPEN) forget(d);
 }
 
 amp_status amp_tick(amp_context *context)

@@ -173,6 +173,7 @@ static void put_hex(const uint8_t *bytes, size_t len)
 
 #ifdef AMP_WASM3
 #include "amp_module.h"
+static uint64_t heap[AMP_WASM3_HEAP_SIZE / 8];
 #endif
 
 static amp_status open_device(char **words)
@@ -202,6 +203,8 @@ static amp_status open_device(char **words)
 #ifdef AMP_WASM3
   port.module = amp_module;
   port.module_size = sizeof amp_module;
+  port.heap = (uint8_t *)heap;
+  port.heap_size = AMP_WASM3_HEAP_SIZE;
 #endif
   file = fopen(path_of("key"), "rb");
   if (file == NULL) fatal("key");

@@ -70,7 +70,7 @@ for (const engine of Object.keys(ENGINES) as EngineName[]) {
   describe(`firmware, ${engine}`, need("cc"), () => {
     let program = "";
     before(() => {
-      program = compile("device", dir, engine, "-O1", ...SANITIZE);
+      program = compile("device", dir, engine, ...SANITIZE[engine]);
     });
 
     test(
@@ -220,7 +220,7 @@ for (const engine of Object.keys(ENGINES) as EngineName[]) {
             }
           }
         };
-        for (const bytes of [0, 1, 47, 100, 5000]) {
+        for (const bytes of [0, 47, 5000]) {
           for (let cut = 0; cut < 24; cut += 1 + (cut >> 2)) {
             realm.server.step("a/+");
             await live(cut, bytes);
@@ -237,7 +237,7 @@ for (const engine of Object.keys(ENGINES) as EngineName[]) {
             await realm.settled();
           }
         }
-        assert.ok(cuts > 20, `${cuts} cuts`);
+        assert.ok(cuts > 12, `${cuts} cuts`);
         await publish(pump, desk, "a/1", "still there");
       }),
     );

@@ -7,14 +7,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { toHex } from "../../host/bytes.ts";
+import { formatModule } from "../../host/cli/image/module-header.ts";
+import { readModule } from "../../host/core/wasm.ts";
 import type { Identity } from "../../host/index.ts";
+import { wasm3Source } from "../../host/wasm3/source.ts";
 import { assembleFirmware } from "../../scripts/firmware.ts";
 
 export const STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"];
-export const SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+/** Sanitizers by back end: wasm3's own code reads unaligned words, and its operations must be tail calls. */
+export const SANITIZE = {
+  aot: ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+  wasm3: ["-g", "-O2", "-fsanitize=address"],
+};
 
 /** Back ends, and what a compiler must be told of them. */
-export const ENGINES = { aot: [] } as const;
+export const ENGINES = { aot: [], wasm3: ["-DAMP_WASM3"] } as const;
 export type EngineName = keyof typeof ENGINES;
 
 /** Compiles a test program with the whole library; returns its path. */
@@ -24,6 +31,8 @@ export function compile(program: string, dir: string, engine: EngineName, ...fla
   const sources = readdirSync(src).filter((name) => name.endsWith(".c"));
   const out = join(dir, `${program}-${engine}`);
   const includes = ["-I", join(library, "include"), "-I", src];
+  if (engine === "wasm3") includes.push("-I", dir, "-isystem", wasm3Source());
+  writeFileSync(join(dir, "amp_module.h"), formatModule("device-ascon", readModule("device-ascon")));
   const files = [join(import.meta.dirname, `${program}.c`), ...sources.map((name) => join(src, name))];
   execFileSync("cc", [
     "-D_GNU_SOURCE",

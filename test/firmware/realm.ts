@@ -12,7 +12,7 @@ import {
 } from "../../host/index.ts";
 import { CDevice } from "./program.ts";
 
-const WAIT_MS = 20_000;
+const WAIT_MS = 10_000;
 
 class RealmLink implements Link {
   onConnect: Link["onConnect"] = () => {};
@@ -108,7 +108,8 @@ export class Realm {
     const device = new CDevice(program, this.server.provision(name), kind);
     this.#devices.push(device);
     this.#grant(name, filters, options);
-    await device.boot();
+    const status = await device.boot();
+    if (status !== "OK") throw new Error(`${name} does not begin: ${status}`);
     await this.connect(device);
     return device;
   }

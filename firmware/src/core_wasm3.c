@@ -1,0 +1,207 @@
+/*
+ * Back end wasm3: the module as bytes, run by the interpreter. wasm3 0.5.0 is compiled here as one translation unit,
+ * unchanged; scripts/wasm3-source.ts brings its sources. It allocates while a device is opened and never later, from
+ * the heap of the port: so amp_open() is the one function that two threads must not be in at a time.
+ */
+#if defined(AMP_WASM3)
+
+#include "core_wasm3.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "amp_module_digest.h"
+#include "amp_sha256.h"
+
+__attribute__((noreturn)) void amp_trap(void *instance);
+
+/* ---- A heap that is only filled: the last block can grow or go, others stay. Each has its size before it. ---- */
+
+static struct heap {
+  uint8_t *at;
+  uint8_t *end;
+  /** The last block, or null. */
+  uint8_t *last;
+} heap;
+
+enum { HEAP_ALIGN = 8 };
+
+static void *heap_take(size_t size)
+{
+  uint8_t *const block = heap.at + HEAP_ALIGN;
+  size = (size + HEAP_ALIGN - 1) & ~(size_t)(HEAP_ALIGN - 1);
+  if (heap.at == NULL || (size_t)(heap.end - heap.at) < HEAP_ALIGN || (size_t)(heap.end - block) < size) return NULL;
+  memcpy(heap.at, &size, sizeof size);
+  memset(block, 0, size);
+  heap.at = block + size;
+  heap.last = block;
+  return block;
+}
+
+static void heap_give(void *block)
+{
+  if (block == NULL || block != heap.last) return;
+  heap.at = heap.last - HEAP_ALIGN;
+  heap.last = NULL;
+}
+
+static void *heap_again(void *block, size_t size)
+{
+  size_t old = 0;
+  void *again;
+  if (block == NULL) return heap_take(size);
+  memcpy(&old, (uint8_t *)block - HEAP_ALIGN, sizeof old);
+  if (size <= old) return block;
+  if (block == heap.last) {
+    /* In place: what it held is put back over the zeros. */
+    size_t i;
+    uint8_t *const bytes = (uint8_t *)block;
+    if ((size_t)(heap.end - bytes) < size + HEAP_ALIGN) return NULL;
+    size = (size + HEAP_ALIGN - 1) & ~(size_t)(HEAP_ALIGN - 1);
+    for (i = old; i < size; ++i) bytes[i] = 0;
+    memcpy(bytes - HEAP_ALIGN, &size, sizeof size);
+    heap.at = bytes + size;
+    return block;
+  }
+  again = heap_take(size);
+  if (again != NULL) memcpy(again, block, old);
+  return again;
+}
+
+/* ---- wasm3 ---- */
+
+#define calloc(count, size) heap_take((size_t)(count) * (size))
+#define realloc(block, size) heap_again(block, size)
+#define free(block) heap_give((void *)(block))
+
+/* The core has no floating point, and its functions are small. */
+#define d_m3HasFloat 0
+#define d_m3VerboseErrorMessages 0
+#ifndef d_m3CodePageAlignSize
+#define d_m3CodePageAlignSize 1024
+#endif
+#ifndef d_m3MaxFunctionStackHeight
+#define d_m3MaxFunctionStackHeight 160
+#endif
+
+#define M3_IMPLEMENT_ERROR_STRINGS
+#include "wasm3.h"
+
+#include "m3_env.h"
+#include "m3_exec_defs.h"
+/* memory.grow always answers -1. */
+#define ResizeMemory(RUNTIME, PAGES) m3Err_wasmMemoryOverflow
+#include "m3_exec.h"
+#undef ResizeMemory
+#include "m3_bind.c"
+#include "m3_code.c"
+#include "m3_compile.c"
+#include "m3_core.c"
+#include "m3_emit.c"
+#include "m3_env.c"
+#include "m3_exec.c"
+#include "m3_function.c"
+#include "m3_module.c"
+#include "m3_parse.c"
+
+#undef calloc
+#undef realloc
+#undef free
+
+enum {
+  /** wasm3's own stack, in bytes: a call of the core needs less than 3 KiB. */
+  STACK_SIZE = 4096,
+  PAGE_SIZE = 65536
+};
+
+static int is_expected(const amp_port *port)
+{
+  static const uint8_t of_this_build[32] = AMP_MODULE_SHA256;
+  const uint8_t *const expected = port->module_sha256 != NULL ? port->module_sha256 : of_this_build;
+  uint8_t digest[32];
+  if (port->module == NULL || port->heap == NULL || port->module_size > UINT32_MAX) return 0;
+  amp_sha256(port->module, port->module_size, digest);
+  return memcmp(digest, expected, sizeof digest) == 0;
+}
+
+static void *find(IM3Runtime runtime, const char *name)
+{
+  IM3Function function;
+  return m3_FindFunction(&function, runtime, name) == m3Err_none ? function : NULL;
+}
+
+/** Loads the module; null if it cannot be had. */
+static IM3Runtime load_module(const amp_port *port)
+{
+  IM3Environment environment = m3_NewEnvironment();
+  IM3Runtime runtime = environment ? m3_NewRuntime(environment, STACK_SIZE, NULL) : NULL;
+  IM3Module module;
+  if (runtime == NULL) return NULL;
+  runtime->memoryLimit = (AMP_MODULE_MEMORY + 7u) & ~7u;
+  if (m3_ParseModule(environment, &module, port->module, (uint32_t)port->module_size) != m3Err_none) return NULL;
+  if (m3_LoadModule(runtime, module) != m3Err_none) return NULL;
+  return m3_CompileModule(module) == m3Err_none ? runtime : NULL;
+}
+
+amp_status amp_core_open(amp_core *core, const amp_port *port)
+{
+  static const char *const calls[] = {
+#define CALL_NAME(name, count) #name,
+    AMP_CORE_CALLS(CALL_NAME)};
+  static const char *const places[] = {
+#define PLACE_NAME(name) #name,
+    AMP_CORE_PLACES(PLACE_NAME)};
+  IM3Runtime runtime;
+  unsigned i;
+  if (!is_expected(port)) return AMP_BAD_MODULE;
+  heap.at = port->heap;
+  heap.end = port->heap + port->heap_size;
+  heap.last = NULL;
+  core->heap = port->heap;
+  core->heap_size = port->heap_size;
+  runtime = load_module(port);
+  if (runtime == NULL) return AMP_BAD_MODULE;
+  core->memory = m3_GetMemory(runtime, &core->memory_size, 0);
+  for (i = 0; i < AMP_CORE_PLACE_COUNT; ++i) {
+    core->functions[0] = find(runtime, places[i]);
+    if (core->functions[0] == NULL) return AMP_BAD_MODULE;
+    core->places[i] = amp_core_call(core, 0, 0, NULL);
+  }
+  for (i = 0; i < AMP_CORE_CALL_COUNT; ++i) {
+    core->functions[i] = find(runtime, calls[i]);
+    if (core->functions[i] == NULL) return AMP_BAD_MODULE;
+  }
+  return AMP_OK;
+}
+
+uint8_t *amp_core_at(amp_core *core, uint32_t at)
+{
+  /* The largest thing that is looked at from here is a frame. */
+  if (at > core->memory_size) amp_trap(core);
+  return core->memory + at;
+}
+
+uint32_t amp_core_call(amp_core *core, unsigned call, unsigned count, const uint32_t *args)
+{
+  IM3Function function = (IM3Function)core->functions[call];
+  const void *pointers[6];
+  uint32_t result = 0;
+  const void *results[1];
+  unsigned i;
+  results[0] = &result;
+  for (i = 0; i < count; ++i) pointers[i] = &args[i];
+  if (m3_Call(function, count, pointers) != m3Err_none) amp_trap(core);
+  if (m3_GetResults(function, 1, results) != m3Err_none) amp_trap(core);
+  return result;
+}
+
+void amp_core_wipe(amp_core *core)
+{
+  if (core->heap == NULL) return;
+  memset(core->heap, 0, core->heap_size);
+  __asm__ __volatile__("" : : "r"(core->heap) : "memory");
+}
+
+#else
+typedef int amp_core_wasm3_is_not_needed;
+#endif
