@@ -263,6 +263,12 @@ test("package: the command prints its version and its help", () => {
   assert.match(ok(process.execPath, [BIN, "--help"]), /^Usage: ampoule /);
 });
 
+test("package: the demo on wasm3 says that the binding is not in the package", () => {
+  const { code, out, err } = run(process.execPath, [BIN, "demo", "--engine", "wasm3"]);
+  assert.deepEqual([code, out], [2, ""]);
+  assert.match(err, /^ampoule: error: no wasm3 \(NO_BINDING\): .*\nampoule: hint: use a clone/);
+});
+
 test(
   "package: the command on an older Node says what it needs, or runs in the Node beside it",
   needsOlder,

@@ -6,8 +6,8 @@
     "sources": ["addon.c", "interpreter.c"],
     "include_dirs": ["<(source)"],
     "defines": ["NAPI_VERSION=8"],
-    "cflags": ["-O3", "-w", "-fvisibility=hidden"],
-    "xcode_settings": { "GCC_OPTIMIZATION_LEVEL": "3", "GCC_SYMBOLS_PRIVATE_EXTERN": "YES" }
+    "cflags": ["-O3", "-w", "-fvisibility=hidden", "-fwrapv", "-fno-strict-aliasing"],
+    "xcode_settings": { "GCC_OPTIMIZATION_LEVEL": "3", "GCC_SYMBOLS_PRIVATE_EXTERN": "YES", "OTHER_CFLAGS": ["-fwrapv", "-fno-strict-aliasing"] }
   },
   "targets": [
     { "target_name": "wasm3" },

@@ -15,7 +15,9 @@ import { Wasm3Error, wasm3Source } from "./source.ts";
 const OUT = join(import.meta.dirname, "build", "Release");
 const SOURCES = ["addon.c", "interpreter.c"];
 const INPUTS = [...SOURCES, "interpreter.h", "binding.gyp"];
-const FLAGS = ["-O3", "-w", "-fPIC", "-fvisibility=hidden", "-DNAPI_VERSION=8"];
+/** wasm3 lets signed numbers wrap and reads a slot as several types: with these two that is defined. */
+const SOUND = ["-fwrapv", "-fno-strict-aliasing"];
+const FLAGS = ["-O3", "-w", "-fPIC", "-fvisibility=hidden", ...SOUND, "-DNAPI_VERSION=8"];
 const LINK = process.platform === "darwin" ? ["-bundle", "-undefined", "dynamic_lookup"] : ["-shared"];
 const COMPILERS = [process.env.CC ?? "cc", "gcc", "clang"];
 const COMPILE_LIMIT_MS = 300_000;
@@ -75,6 +77,7 @@ function isStale(path: string): boolean {
       "use a clone of the repository",
     );
   }
+  inputs.push(import.meta.filename);
   return made === undefined || inputs.some((name) => statSync(name).mtimeMs > made);
 }
 

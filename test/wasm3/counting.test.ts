@@ -1,7 +1,10 @@
-// Counting executed operations: exact, from the first call on, for each instance apart.
+// Counting executed operations: exact, from the first call on, for each instance and each thread apart.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { join } from "node:path";
 import { before, test } from "node:test";
+import { Worker } from "node:worker_threads";
 import wabt from "wabt";
 import { needWasm3 } from "../support/wasm3.ts";
 
@@ -76,6 +79,22 @@ test("wasm3: counts for each instance apart", options, () => {
   const [a, b] = [wasm3().instantiate(module), wasm3().instantiate(module)];
   a.exports.loop?.(1000);
   assert.equal(b.operations(), 0);
+});
+
+test("wasm3: counts in each thread apart, and a thread may end with instances in use", options, async () => {
+  const script = join(import.meta.dirname, "worker.ts");
+  const turns = Array.from({ length: 8 }, (_, i) => 20_000 + i);
+  const count = async (turns: number): Promise<number[]> => {
+    const worker = new Worker(script, { workerData: { bytes: module, turns } });
+    const [[counts], [code]] = await Promise.all([once(worker, "message"), once(worker, "exit")]);
+    assert.equal(code, 0);
+    return counts;
+  };
+  const counts = await Promise.all(turns.map(count));
+  assert.deepEqual(
+    counts,
+    turns.map((turns) => [counter()("loop", turns)]),
+  );
 });
 
 test("wasm3: says by name that it does not count", plain.options, () => {
