@@ -1,12 +1,17 @@
 // Builds the programs of firmware/ports for the machines that QEMU emulates: build/ports/<machine>-<program>.elf.
 //
-//   node scripts/ports.ts [--quiet] [program...]
+//   node scripts/ports.ts [--quiet] [--engine aot|wasm3] [program...]
+//
+// With the engine wasm3 it is build/ports/<machine>-<program>-wasm3.elf, which carries the module and the interpreter.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { formatModule } from "../host/cli/image/module-header.ts";
+import { readModule } from "../host/core/wasm.ts";
+import { wasm3Source } from "../host/wasm3/source.ts";
 import { assembleFirmware } from "./firmware.ts";
 
 const ROOT = join(fileURLToPath(import.meta.url), "../..");
@@ -35,6 +40,9 @@ const TOOLS: Record<Machine, Tools> = {
 const AREA = 0x400000;
 const STACK = 0x4000;
 
+/** The core as C, or the module in the interpreter. */
+export type EngineName = "aot" | "wasm3";
+
 export interface Program {
   sources: string[];
   flags: string[];
@@ -45,25 +53,21 @@ export const PROGRAMS: Record<string, Program> = {
 };
 
 /** Compiles a program with the library and the board, unless that is done. Returns the path of the ELF file. */
-export function buildPort(machine: Machine, name: string, program = PROGRAMS[name]): string {
+export function buildPort(
+  machine: Machine,
+  name: string,
+  engine: EngineName = "aot",
+  program = PROGRAMS[name],
+): string {
   if (program === undefined)
     throw new Error(`no program ${name}; there are ${Object.keys(PROGRAMS).join(", ")}`);
   const { prefix, flags, flash, ram } = TOOLS[machine];
   const library = assembleFirmware();
-  const sources = [
-    ...program.sources,
-    ...files(join(library, "src"), ".c"),
-    ...files(PORTS, ".c"),
-    join(PORTS, "qemu", "board.c"),
-    join(PORTS, "qemu", `${machine}.c`),
-  ];
-  const headers = [
-    ...files(join(library, "src"), ".h"),
-    ...files(join(library, "include"), ".h"),
-    ...files(PORTS, ".h"),
-    ...files(join(PORTS, "qemu"), ".h"),
-  ];
-  const elf = join(OUT, `${machine}-${name}.elf`);
+  const folders = [join(library, "include"), join(library, "src"), PORTS, join(PORTS, "qemu")];
+  const board = [join(PORTS, "qemu", "board.c"), join(PORTS, "qemu", `${machine}.c`)];
+  const sources = [...program.sources, ...files(join(library, "src"), ".c"), ...files(PORTS, ".c"), ...board];
+  const headers = folders.flatMap((folder) => files(folder, ".h"));
+  const elf = join(OUT, `${machine}-${name}${engine === "aot" ? "" : `-${engine}`}.elf`);
   if (isNewer(elf, [...sources, ...headers, fileURLToPath(import.meta.url)])) return elf;
   mkdirSync(OUT, { recursive: true });
   const places = { __flash: flash, __flash_size: AREA, __ram: ram, __ram_size: AREA, __stack_size: STACK };
@@ -74,9 +78,8 @@ export function buildPort(machine: Machine, name: string, program = PROGRAMS[nam
       ...flags,
       ...["--specs=picolibc.specs", "--crt0=hosted", "-std=gnu99", "-Os", "-g"],
       ...["-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra", "-Werror"],
-      ...[join(library, "include"), join(library, "src"), PORTS, join(PORTS, "qemu")].map(
-        (dir) => `-I${dir}`,
-      ),
+      ...folders.map((folder) => `-I${folder}`),
+      ...(engine === "wasm3" ? interpreter() : []),
       ...Object.entries(places).map(([symbol, value]) => `-Wl,--defsym=${symbol}=0x${value.toString(16)}`),
       ...program.flags,
       ...["-o", part],
@@ -86,6 +89,15 @@ export function buildPort(machine: Machine, name: string, program = PROGRAMS[nam
   );
   renameSync(part, elf);
   return elf;
+}
+
+/** Flags for the interpreter, whose sources are brought, and the module as an array. */
+function interpreter(): string[] {
+  const header = join(OUT, "amp_module.h");
+  const part = `${header}.${process.pid}.part`;
+  writeFileSync(part, formatModule("device-ascon", readModule("device-ascon")));
+  renameSync(part, header);
+  return ["-DAMP_WASM3", `-I${OUT}`, "-isystem", wasm3Source()];
 }
 
 /** Bytes of code and constants, initialised data, and zeroed data. */
@@ -111,11 +123,15 @@ function isNewer(path: string, inputs: string[]): boolean {
 if (import.meta.main) {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { quiet: { type: "boolean", default: false } },
+    options: {
+      quiet: { type: "boolean", default: false },
+      engine: { type: "string", default: "aot" },
+    },
   });
+  const engine = values.engine === "wasm3" ? "wasm3" : "aot";
   for (const name of positionals.length === 0 ? Object.keys(PROGRAMS) : positionals) {
     for (const machine of ["m3", "rv32"] as const) {
-      const elf = buildPort(machine, name);
+      const elf = buildPort(machine, name, engine);
       const { text, data, bss } = sizeOf(machine, elf);
       if (!values.quiet) console.log(`ports: ${elf}: ${text} bytes of code, ${data + bss} of memory`);
     }

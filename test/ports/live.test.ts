@@ -4,19 +4,25 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { generationOf, until } from "../mqtt/plant.ts";
-import { MACHINES, needMachine } from "./machine.ts";
+import { needEngine } from "./machine.ts";
 import { LIVE, ORDERS, Rig } from "./rig.ts";
 
-for (const machine of MACHINES) {
-  // One by a socket, one by a serial port.
-  const isPort = machine === "m3";
+/** By a socket and by a serial port; the core as C, and interpreted. */
+const LIVES = [
+  { machine: "m3", engine: "aot", isPort: true },
+  { machine: "rv32", engine: "aot", isPort: false },
+  { machine: "m3", engine: "wasm3", isPort: false },
+  { machine: "rv32", engine: "wasm3", isPort: false },
+] as const;
+
+for (const { machine, engine, isPort } of LIVES) {
   test(
-    `${machine}: is granted, publishes, obeys, is rotated and stepped over its serial ${isPort ? "port" : "line"}`,
-    needMachine(machine, "mosquitto"),
+    `${machine}, ${engine}: is granted, publishes, obeys, is rotated and stepped over its serial ${isPort ? "port" : "line"}`,
+    needEngine(machine, engine, "mosquitto"),
     async () => {
       await using rig = await Rig.open();
       const { plant, desk, spy } = rig;
-      const board = await rig.add(machine, isPort);
+      const board = await rig.add(machine, { isPort, engine });
       await until("a text of the board", () => rig.texts(board).length > 0);
       await until("the board to be in sync", () => rig.inSync(board));
       const long = `open the valve ${"and wait ".repeat(20)}`;

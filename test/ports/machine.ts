@@ -5,8 +5,9 @@ import { once } from "node:events";
 import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { Identity } from "../../host/store/store.ts";
+import { wasm3Source } from "../../host/wasm3/source.ts";
 import { norImage } from "../../scripts/nor-image.ts";
-import type { Machine } from "../../scripts/ports.ts";
+import type { EngineName, Machine } from "../../scripts/ports.ts";
 import { need } from "../support/need.ts";
 
 const MIB = 1 << 20;
@@ -49,6 +50,23 @@ const COMMON = ["-display", "none", "-monitor", "none"];
 export function needMachine(machine: Machine, ...more: string[]): { skip: string | false } {
   const compiler = machine === "m3" ? "arm-none-eabi-gcc" : "riscv64-unknown-elf-gcc";
   return need(KINDS[machine].command, compiler, ...more);
+}
+
+/** The same with an engine; wasm3's sources must be there, or come. */
+export function needEngine(
+  machine: Machine,
+  engine: EngineName,
+  ...more: string[]
+): { skip: string | false } {
+  const needed = needMachine(machine, ...more);
+  if (engine === "aot" || needed.skip !== false) return needed;
+  try {
+    wasm3Source();
+    return needed;
+  } catch (error) {
+    if (process.env.CI === "true") throw error;
+    return { skip: (error as Error).message };
+  }
 }
 
 /** Writes the flash of a device as it leaves the factory. */

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { toHex } from "../../host/bytes.ts";
 import type { Identity } from "../../host/store/store.ts";
-import { buildPort, type Machine, PROGRAMS, type Program } from "../../scripts/ports.ts";
+import { buildPort, type EngineName, type Machine, PROGRAMS, type Program } from "../../scripts/ports.ts";
 import { type Job, Shell } from "../cli/support.ts";
 import { type Member, Plant, type Spy, until } from "../mqtt/plant.ts";
 import { startMosquitto } from "../support/brokers.ts";
@@ -16,9 +16,15 @@ export const LIVE = "plant/+/live";
 export const ORDERS = "plant/+/orders";
 
 /** The live program, busier than by default. */
-export function buildLive(machine: Machine): string {
+export function buildLive(machine: Machine, engine: EngineName = "aot"): string {
   const { sources } = PROGRAMS.live as Program;
-  return buildPort(machine, "live-fast", { sources, flags: ["-DLIVE_MS=60u"] });
+  return buildPort(machine, "live-fast", engine, { sources, flags: ["-DLIVE_MS=60u"] });
+}
+
+export interface BoardOptions {
+  engine?: EngineName;
+  /** Its line is a serial port of this machine, not a socket. */
+  isPort?: boolean;
 }
 
 /** A machine with its identity, its bridge, and the topics it knows. */
@@ -57,10 +63,10 @@ export class Rig implements AsyncDisposable {
   }
 
   /** Provisions a board, grants it both channels, starts its bridge, and switches it on. */
-  async add(machine: Machine, isPort = false): Promise<LiveBoard> {
+  async add(machine: Machine, options: BoardOptions = {}): Promise<LiveBoard> {
     const { server, broker } = this.plant;
     const identity = server.provision(machine);
-    const board = new Board(machine, this.#dir, buildLive(machine), isPort);
+    const board = new Board(machine, this.#dir, buildLive(machine, options.engine), options.isPort);
     provisionFlash(machine, board.flash, identity);
     server.grant(LIVE, machine);
     server.grant(ORDERS, machine);

@@ -14,6 +14,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#ifdef AMP_WASM3
+#include "amp_module.h"
+static uint64_t heap[AMP_WASM3_HEAP_SIZE / 8];
+#endif
+
 #ifndef LIVE_MS
 #define LIVE_MS 1000u
 #endif
@@ -155,6 +160,12 @@ int main(void)
   snprintf(live_topic, sizeof live_topic, "plant/%s/live", id);
   snprintf(orders_topic, sizeof orders_topic, "plant/%s/orders", id);
   amp_nor_port(&flash, &port);
+#ifdef AMP_WASM3
+  port.module = amp_module;
+  port.module_size = sizeof amp_module;
+  port.heap = (uint8_t *)heap;
+  port.heap_size = sizeof heap;
+#endif
   status = amp_open(&device, &use, &port);
   memset(identity.key, 0, sizeof identity.key);
   amp_serial_client_init(&line, id, line_in, sizeof line_in, line_out, sizeof line_out, board_put, NULL, &handlers);
