@@ -8,7 +8,7 @@
 //
 // Version and address stand in package.json and here; the manifests in firmware/ have @VERSION@ and @URL@ for them.
 
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -28,6 +28,7 @@ const PLACES: [from: string, to: string][] = [
   ["keywords.txt", "keywords.txt"],
   ["library.json", "library.json"],
   ["library.properties", "library.properties"],
+  ["ampoule.pc.in", "ampoule.pc.in"],
   ["README.md", "README.md"],
 ];
 
@@ -49,8 +50,8 @@ export function packageFiles(): Map<string, string> {
     const to = place[1] + name.slice(place[0].length);
     files.set(to, text.replaceAll("@VERSION@", version).replaceAll("@URL@", URL));
   }
-  const plain = join(FIRMWARE, "CMakeLists.txt");
-  files.set("CMakeLists.txt", existsSync(plain) ? `${ESP_IDF}\n${readFileSync(plain, "utf8")}` : ESP_IDF);
+  const plain = readFileSync(join(FIRMWARE, "CMakeLists.txt"), "utf8").replaceAll("@VERSION@", version);
+  files.set("CMakeLists.txt", `${ESP_IDF}\n${plain}`);
   files.set("LICENSE", readFileSync(join(ROOT, "LICENSE"), "utf8"));
   return files;
 }
