@@ -4,17 +4,7 @@
 import { pub8, pub32, wipe } from "./bytes";
 import { suiteOf, tagSize } from "./form";
 import { derive } from "./kdf";
-import {
-  CH_GENERATION,
-  CONTEXT,
-  HEADER_SIZE,
-  NO_CLASS,
-  PAIR_SIZE,
-  REALM,
-  ROW_COPY,
-  ROW_SIZE,
-  self,
-} from "./layout";
+import { CH_GENERATION, CONTEXT, HEADER_SIZE, PAIR_SIZE, REALM, ROW_COPY, ROW_SIZE } from "./layout";
 
 /**
  * What is at hand: the scope of derived values and the position of a frame (SPEC S-7, F-1). Every call of the
@@ -39,12 +29,10 @@ export namespace here {
   export let counter: i32 = 0;
 }
 
-/** What is in progress from one call to the next: a message, a payload, a control payload or a mark. */
+/** What is in progress from one call to the next: a message, a payload or a mark. */
 export namespace progress {
   /** What the next call must come with, as its room packs it; 0: nothing is in progress. */
   export let next: i32 = 0;
-  /** 1 while commands of a payload are applied: what is dropped then is half done. */
-  export let half: i32 = 0;
   /** Bound of the mark that is being stored; 0: none. */
   export let bound: i32 = 0;
 }
@@ -61,10 +49,9 @@ export function textSize(): i32 {
   return here.size - HEADER_SIZE - tagSize(here.form);
 }
 
-/** Drops whatever is in progress, and its keys. A payload half applied stops the device: NO_IDENTITY (SPEC C-4). */
+/** Drops whatever is in progress, and its keys. */
 export function discard(): void {
-  if (progress.half) self.kind = NO_CLASS;
-  progress.next = progress.bound = progress.half = 0;
+  progress.next = progress.bound = 0;
   wipe(ROW_COPY, ROW_SIZE + PAIR_SIZE);
 }
 
@@ -97,4 +84,6 @@ export function deriveHere(n: i32, label: u64, extra: i32, keyPtr: usize, outPtr
   store<u64>(CONTEXT, load<u64>(here.ch), 10);
   store<u32>(CONTEXT, here.generation, 18);
   derive(here.suite, keyPtr, label, CONTEXT, BASE_SIZE + extra, outPtr, n);
+  // It may hold fresh bytes of a ratchet or a session.
+  wipe(CONTEXT, BASE_SIZE + 32);
 }

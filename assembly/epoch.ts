@@ -25,10 +25,8 @@ import {
   PAIR_SIZE,
   ROW_END,
   ROW_FREED,
-  ROW_KEYED,
   ROW_NEW,
   ROW_OLD,
-  ROW_PINNED,
   ROW_SIZE,
   ROW_TABLE,
   ROW_USED,
@@ -106,16 +104,15 @@ function erasePrevious(): void {
   wipe(here.ch + CH_PREV_FIRST, CH_NODES - CH_PREV_FIRST);
 }
 
-/** Ages the channel's rows and frees those whose newest epoch can no longer be read. A pinned one stays, empty. */
+/** Ages the channel's rows and frees those whose newest epoch can no longer be read. */
 function sweep(by: i32): void {
   let row = ROW_TABLE - ROW_SIZE;
   while ((row += ROW_SIZE) < ROW_END) {
     if (pub16(row) != here.slot + ROW_USED) continue;
     age(row + ROW_OLD, by);
     if (isReadable(age(row + ROW_NEW, by))) continue;
-    const kept = i32(by != ALL_GENERATIONS) & pub8(row + ROW_PINNED) ? ROW_KEYED : 0;
-    wipe(row + kept, ROW_SIZE - kept);
-    if (AMP_HOST && !kept) store<u16>(row, ROW_FREED);
+    wipe(row, ROW_SIZE);
+    if (AMP_HOST) store<u16>(row, ROW_FREED);
   }
 }
 

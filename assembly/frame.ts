@@ -55,19 +55,21 @@ export function sealFrame(keyPtr: usize, part: i32, chunkLen: i32): void {
 }
 
 /**
- * Opens the frame in FRAME in place, with the nonce at NONCE; writes part and chunk length at OUT.
+ * Opens the frame at framePtr in place, with the nonce at NONCE; writes part and chunk length at OUT.
  *
+ * @param framePtr in FRAME
  * @returns OK, BAD_TAG or BAD_PADDING
  *
- * After failure: no text is in FRAME.
+ * After failure: no text is in the frame.
  */
-export function openFrame(keyPtr: usize): i32 {
+export function openFrame(keyPtr: usize, framePtr: usize): i32 {
+  const text = framePtr + HEADER_SIZE;
   const len = textSize();
-  const status = open(here.suite, keyPtr, NONCE, adPtr, adLen, TEXT, len, TEXT + len, tagSize(here.form));
+  const status = open(here.suite, keyPtr, NONCE, adPtr, adLen, text, len, text + len, tagSize(here.form));
   if (status != OK) return status;
-  findEnd(len);
+  findEnd(text, len);
   if (pub32(OUT + 4) >= 0) return OK;
-  wipe(TEXT, len);
+  wipe(text, len);
   return BAD_PADDING;
 }
 
@@ -75,19 +77,19 @@ export function openFrame(keyPtr: usize): i32 {
  * Finds the end mark without branching on text: OUT + 4 becomes the chunk length, or -2 when there is no
  * end mark or bit 6 of part is set; OUT becomes part.
  */
-function findEnd(len: i32): void {
+function findEnd(text: usize, len: i32): void {
   let found = 0;
   let end = 0;
   let i = len - 1;
   do {
-    const byte: i32 = load<u8>(TEXT + i);
+    const byte: i32 = load<u8>(text + i);
     // byte is 0..255: only 0 - 1 borrows into bit 31.
     const first = ~((byte - 1) >> 31) & 1 & ~found;
     const mark = (((byte ^ END_MARK) - 1) >> 31) & 1;
     end |= (i + 1) & -(first & mark);
     found |= first;
   } while (--i);
-  const part: i32 = load<u8>(TEXT);
+  const part: i32 = load<u8>(text);
   store<u32>(OUT, part);
   store<u32>(OUT, (end & (((part >> 6) & 1) - 1)) - FRAMING, 4);
 }

@@ -1,29 +1,35 @@
 /*
  * The ABI of the core: contracts, no logic. Every parameter and result is an i32; statuses are those of SPEC 14.
  *
- * Buffers: FRAME (1024 bytes), TOPIC (256 bytes; 1024 in the host build), RECORD (48), OUT (20). They
- * belong to the host between calls. Nothing else in linear memory does; some state is in globals of the module,
- * so memory alone is no copy of a device.
+ * What the host sees lies behind buffers() in this order, without gaps: FRAME (1024 bytes), RECORD (48), OUT (20), ASK (4),
+ * TOPIC (256; 1024 in the host build), STATE (160). FRAME and TOPIC belong to the host between calls. The rest it reads
+ * only; some state is in globals of the module, so memory alone is no copy of a device.
+ *   RECORD  the mark that STORE_MARK asks to be stored
+ *   OUT     of an opened frame: part(1) zero(3) chunkLen(4) generation(4) step(2) counter(2) sender(4)
+ *   ASK     a byte: 1 if refusals ask for a hello (SPEC R-13), until a hello is written
+ *   STATE   the control key version is a u32 at byte 40, the storage key 32 bytes at byte 112
  *
  * Order at boot: init(). With storage, for the slot with the higher sequence (u32 at byte 8 of its header): its first
- * 16 bytes at FRAME, loadBegin(), then loadSize() bytes at FRAME and loadNext(), until loadSize() is 0. On a refusal
- * init() again and the other slot. Both blank (never written): go on with K(0). None good otherwise: the device is lost.
- * Then each whole mark of 48 bytes at FRAME and loadMark(); BAD_RECORD is a lost write, a torn tail is left out. Then
- * loadEnd(1) once for each lost write, a torn slot being one too, and if there was any a blob is stored at once.
+ * 16 bytes at FRAME, loadBegin(), then chunk by chunk (336 bytes; 504 in the host build) at FRAME and loadNext() while it
+ * says MORE. On a refusal init() again and the other slot. Both blank (never
+ * written): go on with K(0). None good otherwise: the device is lost. Then each whole mark of 48 bytes at FRAME and
+ * loadMark(); BAD_RECORD is a broken mark. Records that are shorter, or whose last 8 bytes are 0xFF as erased flash has
+ * them, were cut off: they are left out. Then loadEnd(), and if it was given a torn slot or a broken mark a blob is stored
+ * at once.
  *
- * Storing a blob: saveBegin(), the 16 bytes at FRAME, then saveNext() as often as it said, each chunk at FRAME; durable
+ * Storing a blob: saveBegin(), the 16 bytes at FRAME, then saveNext() until it gives 0, each chunk at FRAME; durable
  * in one slot; all of it again for the other one, slot 1 last, but a slot that may be torn first. Then marks may go, and
- * stored() once. If writing fails, nothing is lost: begin again. A device blob has at most 1,736 bytes.
+ * stored() once. If writing fails, nothing is lost: begin again. A device blob has at most 2,032 bytes.
  *
- * Which frame size: byte 21 of channelPtr(slot) times 8; byte 73 for the kept previous generation, if byte 74 is not 0
+ * Which frame size: byte 21 of channelPtr(slot) times 8; byte 81 for the kept previous generation, if byte 82 is not 0
  * and the high nibble of the frame's second byte is that of the generation before. In a narrow channel (bit 2 of byte
  * 23) every payload is one frame, first and last; the host joins the parts.
  *
  * After every refusal: state as before, failure counters and derivation credit apart; no text in any
  * buffer. Times depend on lengths, public fields and the status, never on keys or text.
  */
-import { closeRow, findChannel, openRow, turnTo } from "./channel";
-import { copy16, pub8, wipe } from "./bytes";
+import { turnTo } from "./channel";
+import { copy16, wipe } from "./bytes";
 import { deriveHere, discard as drop, here } from "./context";
 import * as controls from "./control";
 import * as credits from "./credit";
@@ -34,60 +40,28 @@ import {
   CLASS_NEITHER,
   NO_CLASS,
   CONTROL_KEY,
-  DEVICE,
   DIRTY,
   FRAME,
   FRAME_MAX,
-  OUT,
   PAIR_SIZE,
   REALM,
-  RECORD,
-  ROW_COPY,
-  ROW_PINNED,
-  ROW_SIZE,
   self,
-  STATE,
   STORAGE_KEY,
   TOPIC,
   TOPIC_MAX,
 } from "./layout";
 import * as sessions from "./session";
 import * as states from "./state";
-import { BAD_ARGUMENT, NO_CHANNEL, NO_ROOM, OK, STORE_MARK } from "./status";
+import { BAD_ARGUMENT, OK, STORE_MARK } from "./status";
 
 /** End of the static data; the modules for devices leave this export to build/sizes.json. */
 export function memoryEnd(): i32 {
   return __heap_base as i32;
 }
 
-/** Address of the frame buffer, FRAME_MAX = 1024 bytes. */
-export function framePtr(): i32 {
+/** Address of FRAME; everything the host sees lies behind it as said above. */
+export function buffers(): i32 {
   return FRAME as i32;
-}
-
-/** Address of the topic buffer. */
-export function topicPtr(): i32 {
-  return TOPIC as i32;
-}
-
-/** Size of the topic buffer in bytes. */
-export function topicMax(): i32 {
-  return TOPIC_MAX;
-}
-
-/** Address of the 48-byte mark that STORE_MARK asks to be stored. */
-export function recordPtr(): i32 {
-  return RECORD as i32;
-}
-
-/** Address of the 20 bytes that describe an opened frame: part(1) zero(3) chunkLen(4) generation(4) step(2) counter(2) sender(4). */
-export function outPtr(): i32 {
-  return OUT as i32;
-}
-
-/** Address of the device's own state: the control key version is a u32 at byte 24. */
-export function statePtr(): i32 {
-  return STATE as i32;
 }
 
 /** Address of the channel in a slot, laid out as SPEC T-4 says; 0 if the slot is empty or out of range. */
@@ -103,8 +77,8 @@ export function channelPtr(slot: i32): i32 {
  * @param kind 0 storage, 1 boot nonce, 2 neither
  * @returns OK or BAD_ARGUMENT. With stored = 1 a blob must be loaded next: there is no control key yet.
  *
- * FRAME is zero afterwards. Without storage stored must be 0. After the first boot keep what storageKey() gives; K(0) may
- * be overwritten once both slots hold a blob with a control key version above 0 (u32 at statePtr() + 24).
+ * FRAME is zero afterwards. Without storage stored must be 0. After the first boot keep the storage key; K(0) may
+ * be overwritten once both slots hold a blob with a control key version above 0.
  */
 export function init(kind: i32, stored: i32): i32 {
   if (i32(<u32>kind > <u32>CLASS_NEITHER) | i32(<u32>stored > <u32>i32(!kind))) return BAD_ARGUMENT;
@@ -116,31 +90,20 @@ export function init(kind: i32, stored: i32): i32 {
   if (stored) memory.copy(STORAGE_KEY, FRAME + 24, PAIR_SIZE);
   else {
     copy16(CONTROL_KEY, FRAME + 24);
-    here.ch = DEVICE;
-    here.suite = here.generation = 0;
+    controls.turnToDevice();
     deriveHere(PAIR_SIZE, A1_STOR, 0, CONTROL_KEY, STORAGE_KEY);
   }
   wipe(FRAME, 56);
   return OK;
 }
 
-/** Writes the storage key, 32 bytes, at FRAME: the one secret the host keeps (SPEC I-1). */
-export function storageKey(): i32 {
-  memory.copy(FRAME, STORAGE_KEY, PAIR_SIZE);
+/** See state.ts: begins to load the blob whose header is at FRAME. @returns OK */
+export function loadBegin(): i32 {
+  states.loadBegin();
   return OK;
 }
 
-/** See state.ts: begins to load the blob whose header is at FRAME. OK or BAD_RECORD; then init() again. */
-export function loadBegin(): i32 {
-  return states.loadBegin();
-}
-
-/** See state.ts: size of the chunk that loadNext() expects at FRAME, 0 when the blob is complete. */
-export function loadSize(): i32 {
-  return states.loadSize();
-}
-
-/** See state.ts: loads the next chunk. MORE, OK, BAD_RECORD or NO_ROOM; after a refusal init() again. */
+/** See state.ts: loads the next chunk at FRAME. MORE, OK after the last, BAD_RECORD or NO_ROOM; then init() again. */
 export function loadNext(): i32 {
   return states.loadNext();
 }
@@ -150,16 +113,17 @@ export function loadMark(): i32 {
   return states.loadMark();
 }
 
-/** See state.ts: ends loading; torn = 1 after a lost write (SPEC T-8). */
-export function loadEnd(torn: i32): i32 {
-  states.loadEnd(torn);
+/** See state.ts: ends loading. Calls for a blob if a slot was torn or a mark broken (SPEC T-8). @returns OK */
+export function loadEnd(torn: i32, sequence: i32, broken: i32): i32 {
+  states.loadEnd(torn, sequence, broken);
   return OK;
 }
 
-/** See state.ts: begins a blob; returns the number of chunks. The 16-byte header is at FRAME. */
+/** See state.ts: begins a blob. The 16-byte header is at FRAME. @returns OK */
 export function saveBegin(): i32 {
   drop();
-  return states.saveBegin();
+  states.saveBegin();
+  return OK;
 }
 
 /** See state.ts: the next chunk at FRAME; returns its length, 0 at the end. */
@@ -237,38 +201,29 @@ export function beacon(slot: i32, len: i32): i32 {
 }
 
 /**
- * Takes one frame of a control payload at FRAME, twice: all frames with pass = 1, then all again with pass = 2.
+ * Takes a whole control payload at FRAME.
  *
- * @param index 0..count-1
- * @param count frames of the payload, 1..16
- * @returns MORE until the last frame of pass 2; then OK, or STORE_BLOB: store a blob, call stored(), then ack().
- *   Else refused. SPEC section 10.
+ * @param len its bytes: 1 to 8 frames of 128
+ * @returns OK, or STORE_BLOB: store a blob, call stored(); then answer(1). Else refused. SPEC section 10.
+ *
+ * Afterwards FRAME[0..len) is zero, unless the status is BAD_ARGUMENT, BAD_ORDER, PENDING or NO_IDENTITY.
  */
-export function control(frameLen: i32, topicLen: i32, index: i32, count: i32, pass: i32): i32 {
-  if (i32(!index) & i32(pass == controls.VERIFY)) drop();
-  return controls.control(frameLen, topicLen, index, count, pass);
-}
-
-/** Writes the ack of the held revision at FRAME, 128 bytes, for the up topic at TOPIC. OK, NO_SESSION, PENDING. */
-export function ack(topicLen: i32): i32 {
-  drop();
-  return controls.ack(topicLen);
+export function control(len: i32, topicLen: i32): i32 {
+  return controls.control(len, topicLen);
 }
 
 /**
- * Writes a hello at FRAME, 128 bytes. OK, PENDING.
+ * Writes an answer to the server at FRAME, 128 bytes, for the up topic at TOPIC.
  *
- * FRAME + 51 holds, in place, 8 bytes: the id of the channel whose counters are wanted, or zeros.
+ * @param kind 0 hello, 1 ack of the held revision
+ * @returns OK, PENDING; NO_SESSION for an ack without session
+ *
+ * FRAME + 67 holds, in place, 8 bytes: the id of the channel whose counters a hello wants; else zeros.
  */
-export function hello(topicLen: i32): i32 {
+export function answer(kind: i32, topicLen: i32): i32 {
   drop();
-  store<u8>(ASK, 0);
-  return controls.hello(topicLen);
-}
-
-/** 1 if refusals ask for a hello (SPEC R-13), until hello() is called. */
-export function asks(): i32 {
-  return pub8(ASK);
+  if (!kind) store<u8>(ASK, 0);
+  return controls.answer(kind & 1, topicLen);
 }
 
 /** One tick of the host, every few seconds: some derivation credit comes back (SPEC R-14). @returns OK */
@@ -277,27 +232,9 @@ export function tick(): i32 {
   return OK;
 }
 
-/** Slot of the channel whose 8-byte id is at FRAME, or -1. */
-export function channelSlot(): i32 {
-  return findChannel(FRAME) ? here.slot : -1;
-}
-
 /** Writes the id of the channel whose filter has filterLen bytes at TOPIC, 8 bytes, at FRAME. OK or BAD_ARGUMENT. */
 export function channelId(filterLen: i32): i32 {
   if (<u32>filterLen > <u32>TOPIC_MAX) return BAD_ARGUMENT;
   hashLabel(A1_CHAN, REALM, 8, TOPIC, filterLen, FRAME, 8);
-  return OK;
-}
-
-/** Keeps a row for a sender, whatever else fills the table. OK, NO_CHANNEL, NO_ROOM. SPEC W-7. */
-export function pin(slot: i32, sender: i32): i32 {
-  drop();
-  if (!turnTo(slot)) return NO_CHANNEL;
-  here.sender = sender;
-  const row = openRow();
-  if (!row) return NO_ROOM;
-  store<u8>(ROW_COPY + ROW_PINNED, 1);
-  closeRow(row);
-  wipe(ROW_COPY, ROW_SIZE);
   return OK;
 }

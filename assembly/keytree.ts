@@ -124,10 +124,9 @@ export function setLock(): void {
   const lock = here.ch + CH_LOCK;
   const to = pub16(here.ch + CH_TO);
   if (pub32(lock) | pub32(lock + 4) | i32(!covers(to))) return;
-  leaf(to, NODE_WORK);
+  leaf(to, lock);
   store<u16>(EXTRA, to);
-  deriveHere(8, A1_LOCK, 2, NODE_WORK, lock);
-  wipe(NODE_WORK, KEY_SIZE);
+  deriveHere(KEY_SIZE, A1_LOCK, 2, lock, lock);
 }
 
 /** Erases every node left of `from` and cuts the one that contains it (SPEC K-5). */

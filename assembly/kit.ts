@@ -21,7 +21,7 @@ import {
   hashLabel,
 } from "./kdf";
 import { senderKey } from "./keytree";
-import { FRAME_MAX, OUT, PAIR_SIZE, REALM, TOPIC, TOPIC_MAX } from "./layout";
+import { FRAME, FRAME_MAX, OUT, PAIR_SIZE, REALM, TOPIC, TOPIC_MAX } from "./layout";
 import { BAD_ARGUMENT, BAD_FORM, BAD_LENGTH, OK } from "./status";
 
 const A: usize = memory.data(16, 16);
@@ -150,7 +150,7 @@ export function kitOpen(
 ): i32 {
   let status = prepare(form, size, sender, generation, step, counter, topicLen);
   if (status != OK) return status;
-  status = openFrame(KEY);
+  status = openFrame(KEY, FRAME);
   store<u64>(RESULT, load<u64>(OUT));
   wipe(KEY, PAIR_SIZE);
   return status;

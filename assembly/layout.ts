@@ -14,7 +14,7 @@ export const STEPS: i32 = 4096;
 export const COUNTERS: i32 = 65536;
 export const NODES: i32 = 8;
 export const CONTROL_FRAME: i32 = 128;
-export const CONTROL_FRAMES: i32 = 16;
+export const CONTROL_FRAMES: i32 = 8;
 
 // Constants of this build.
 export const CHANNELS: i32 = AMP_CHANNELS;
@@ -52,7 +52,6 @@ export const PREV_EPOCH: i32 = 1;
 // A sender row.
 /** slot + ROW_USED (2) sender (2). */
 export const ROW_NAME: i32 = 0;
-export const ROW_PINNED: i32 = 4;
 /** 1 when ROW_KEY is the sender key of the newest epoch. */
 export const ROW_KEYED: i32 = 5;
 /** Exclusive bound of the stored mark (SPEC W-5), 0: none. */
@@ -69,62 +68,47 @@ export const ROW_FREE: i32 = 0;
 export const ROW_FREED: i32 = 1;
 export const ROW_USED: i32 = 2;
 
-/** The frame, chunk or record at hand, shared with the host. Header and command lie where addresses are shortest. */
+// What the host sees, in the order that index.ts gives.
+/** The frame, control payload, chunk or record at hand. Header and command lie where addresses are shortest. */
 export const FRAME: usize = memory.data(FRAME_MAX, 8);
-
-// Scratch: zero between calls, except what a payload in progress needs.
-export const NONCE: usize = memory.data(16, 8);
-/** The row at hand. */
-export const ROW_COPY: usize = memory.data(ROW_SIZE, 4);
-/** Sender key of the payload in progress. */
-export const PAYLOAD_KEY: usize = memory.data(PAIR_SIZE, 4);
-/** part(1) zero(3) chunkLen(4) generation(4) step(2) counter(2) sender(4): for the host. */
-export const OUT: usize = memory.data(20, 4);
-/** A mark record (SPEC T-5), to be stored when a call returns STORE_MARK: for the host. */
+/** A mark record (SPEC T-5), to be stored when a call returns STORE_MARK. */
 export const RECORD: usize = memory.data(48, 4);
-export const CONTEXT: usize = memory.data(56, 4);
-export const CHILDREN: usize = memory.data(PAIR_SIZE, 4);
-export const NODE_KEY: usize = memory.data(KEY_SIZE, 4);
-/** realm || device || previous tag. */
-export const RECORD_AD: usize = memory.data(32, 4);
-/** Statuses of the revision that is being applied. */
-export const STATUSES: usize = memory.data(CONTROL_FRAMES, 4);
-
-// Failure counters and caches: not state (SPEC, N-3).
-/** 1 if the server should be asked. */
+/** part(1) zero(3) chunkLen(4) generation(4) step(2) counter(2) sender(4). */
+export const OUT: usize = memory.data(20, 4);
+/** 1 if the server should be asked (SPEC R-13). */
 export const ASK: usize = memory.data(4, 4);
-/** One unverified step secret. */
-export const LEAF_CACHE: usize = memory.data(KEY_SIZE, 4);
-/** For each channel the payload count from which a beacon is tried again (SPEC B-4). */
-export const BEACON_AT: usize = memory.data(CHANNELS * 4, 4);
+/** The topic. */
+export const TOPIC: usize = memory.data(TOPIC_MAX, 4);
 
-// The device. From REVISION on it lies as in chunk 0 of a blob (SPEC T-3).
+// The device. From REVISION to ACK_STATUSES it lies as in chunk 0 of a blob (SPEC T-3).
 export const STATE_SIZE: i32 = 160;
-export const STATE: usize = memory.data(STATE_SIZE, 8);
+export const STATE: usize = memory.data(STATE_SIZE, 4);
 export const REALM: usize = STATE;
 export const DEVICE: usize = STATE + 8;
+// An answer begins with these three (SPEC C-17).
 export const REVISION: usize = STATE + 16;
-export const VERSION: usize = STATE + 24;
-export const ACK_COUNT: usize = STATE + 28;
-/** 1: K(v+1) is held. Two bytes of zero follow. */
-export const HAS_NEXT: usize = STATE + 29;
-export const CONTROL_KEY: usize = STATE + 32;
-export const NEXT_KEY: usize = STATE + 48;
-export const ACK_STATUSES: usize = STATE + 64;
-export const ECHO: usize = STATE + 80;
-/** Bytes of the device in chunk 0. */
-export const DEVICE_STORED: i32 = 72;
-export const BOOT_NONCE: usize = STATE + 88;
+export const ECHO: usize = STATE + 24;
+/** Zeros with storage. */
+export const BOOT_NONCE: usize = STATE + 32;
+export const VERSION: usize = STATE + 40;
+/** 1: K(v+1) is held. Three bytes of zero follow. */
+export const HAS_NEXT: usize = STATE + 44;
+export const CONTROL_KEY: usize = STATE + 48;
+export const NEXT_KEY: usize = STATE + 64;
+/** Number of statuses(1), and they. */
+export const ACK: usize = STATE + 80;
+export const ACK_SIZE: i32 = 1 + CONTROL_FRAMES;
+export const DEVICE_STORED: i32 = 64 + ACK_SIZE;
+/** 1: a blob is to be stored before anything else. */
+export const DIRTY: usize = STATE + 92;
+/** Bit 0: a session was granted; bit 1: the server was heard in it. */
+export const SESSION: usize = STATE + 93;
 export const SESSION_KEY: usize = STATE + 96;
 export const STORAGE_KEY: usize = STATE + 112;
+/** Of the last blob, and of the one that was loaded: an answer has both (SPEC C-17). */
 export const SEQUENCE: usize = STATE + 144;
-export const MARK_NUMBER: usize = STATE + 148;
-/** 1 after a lost write was found at load: the next sequence is skipped. */
-export const TORN: usize = STATE + 152;
-/** 1: a session was granted. */
-export const HAS_SESSION: usize = STATE + 157;
-/** 1: a blob is to be stored before anything else. */
-export const DIRTY: usize = STATE + 158;
+export const BOOT_SEQUENCE: usize = STATE + 148;
+export const MARK_NUMBER: usize = STATE + 152;
 
 // A channel.
 export const CH_GENERATION: i32 = 8;
@@ -141,14 +125,16 @@ export const CH_WILL: i32 = CH_SHAPE + 6;
 export const CH_V: i32 = 28;
 export const CH_LOCK: i32 = 44;
 /** step(2) zero(2) limit(4) of the own number; OWN_SIZE on, of the will number. */
-export const CH_OWN: i32 = 52;
+export const CH_OWN: i32 = 60;
 export const CH_OWN_LIMIT: i32 = CH_OWN + 4;
-export const CH_HOLD: i32 = 68;
-export const CH_PREV_FIRST: i32 = 70;
+/** First step that AEAD suites seal in; SHUT: nothing is sealed or opened in any. */
+export const CH_HOLD: i32 = 76;
+export const SHUT: i32 = 0xffff;
+export const CH_PREV_FIRST: i32 = 78;
 /** Shape of the previous generation, with the number of kept leaves for la. */
-export const CH_PREV_SHAPE: i32 = 72;
+export const CH_PREV_SHAPE: i32 = 80;
 export const CH_PREV_COUNT: i32 = CH_PREV_SHAPE + 2;
-export const CH_LEAVES: i32 = 80;
+export const CH_LEAVES: i32 = 88;
 /** Nodes, NODE_SIZE each, in order of their steps and without gaps: heap number, 0 if empty, and key. */
 export const CH_NODES: i32 = CH_LEAVES + KEY_SIZE * LEAVES;
 export const NODE_SIZE: i32 = 2 + KEY_SIZE;
@@ -176,14 +162,35 @@ export const CHANNEL_TABLE: usize = memory.data(CHANNELS * CHANNEL_SIZE, 4);
 export const ROW_TABLE: usize = memory.data(ROWS * ROW_SIZE, 4);
 export const ROW_END: usize = ROW_TABLE + ROWS * ROW_SIZE;
 
+// Scratch: zero between calls, except what a payload in progress needs.
+export const NONCE: usize = memory.data(16, 8);
+/** The row at hand. */
+export const ROW_COPY: usize = memory.data(ROW_SIZE, 4);
+/** Sender key of the payload in progress. */
+export const PAYLOAD_KEY: usize = memory.data(PAIR_SIZE, 4);
+export const CONTEXT: usize = memory.data(56, 4);
+export const CHILDREN: usize = memory.data(PAIR_SIZE, 4);
+export const NODE_KEY: usize = memory.data(KEY_SIZE, 4);
+/** realm || device || previous tag. */
+export const RECORD_AD: usize = memory.data(32, 4);
+
+// Failure counters and caches: not state (SPEC, N-3).
+/** One unverified step secret. */
+export const LEAF_CACHE: usize = memory.data(KEY_SIZE, 4);
+/** For each channel the payload count from which a beacon is tried again (SPEC B-4). */
+export const BEACON_AT: usize = memory.data(CHANNELS * 4, 4);
 /** A node area as it was, while nodes are placed. */
 export const NODE_WORK: usize = memory.data(NODES_SIZE, 4);
-
-/** The topic: for the host. */
-export const TOPIC: usize = memory.data(TOPIC_MAX, 16);
 
 if (CHANNEL_STORED + 16 > FRAME_MAX) ERROR("layout: a channel chunk must fit the frame buffer");
 if (ROW_COPY + ROW_SIZE != PAYLOAD_KEY) ERROR("layout: the payload key must follow the row at hand");
 if (CHILDREN + PAIR_SIZE != NODE_KEY) ERROR("layout: the key of a node must follow those of its children");
+if (FRAME + FRAME_MAX != RECORD) ERROR("layout: the record must follow the frame");
+if (RECORD + 48 != OUT) ERROR("layout: what describes a frame must follow the record");
+if (OUT + 20 != ASK) ERROR("layout: whether to ask must follow what describes a frame");
+if (ASK + 4 != TOPIC) ERROR("layout: the topic must follow whether to ask");
+if (TOPIC + TOPIC_MAX != STATE) ERROR("layout: the device must follow the topic");
+if (CHANNEL_STORED < DEVICE_STORED) ERROR("layout: the device must fit a chunk");
+if (DIRTY < ACK + ACK_SIZE) ERROR("layout: the last ack must end before what is not stored");
 if (STATE + STATE_SIZE != CHANNEL_TABLE) ERROR("layout: the channels must follow the device");
 if (CHANNEL_TABLE + CHANNELS * CHANNEL_SIZE != ROW_TABLE) ERROR("layout: the rows must follow the channels");

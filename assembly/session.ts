@@ -46,6 +46,7 @@ import {
   ROW_KEY,
   ROW_KEYED,
   self,
+  SHUT,
 } from "./layout";
 import { MARK_PEER, movedState, ready, setOwn, upTo, writeMark } from "./state";
 import {
@@ -143,7 +144,8 @@ function takeCounters(own: usize, what: i32, count: i32): i32 {
   if (here.step > current + aheadOf(here.ch)) return EXHAUSTED;
   if (here.step > pub16(here.ch + CH_TO)) return EXPIRED;
   if (!covers(here.step)) return NO_LEASE;
-  if (here.suite & i32(here.step < pub16(here.ch + CH_HOLD))) return HOLD;
+  const hold = pub16(here.ch + CH_HOLD);
+  if (i32(here.step < hold) & (here.suite | i32(hold == SHUT))) return HOLD;
   if (here.counter + count <= limit) return OK;
   return self.kind ? NO_GRANT : reserve(own, what, count);
 }
@@ -207,6 +209,7 @@ function openNext(slot: i32, frameLen: i32, topicLen: i32, flags: i32): i32 {
   if (frameLen < HEADER_SIZE) return BAD_LENGTH;
   let status = turnToEpoch(frameLen);
   if (status != OK) return status;
+  if (pub16(here.ch + CH_HOLD) == SHUT) return CLOSED;
   here.sender = pub16(FRAME + 2);
   here.counter = pub16(FRAME + 4);
   if (isOwn()) return REFLECTED;
@@ -274,7 +277,7 @@ function setPayloadKey(): i32 {
 /** Tag, part, window on the copy, and after the last frame the commit or the mark it needs. */
 function accept(topicLen: i32, windowed: bool, final: i32): i32 {
   setNonce(here.flags & FLAG_TOPIC_MODE, topicLen);
-  const status = openFrame(PAYLOAD_KEY);
+  const status = openFrame(PAYLOAD_KEY, FRAME);
   if (status != OK) return status;
   if (here.flags & FLAG_NARROW) {
     if (!final) return BAD_LENGTH;

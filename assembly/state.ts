@@ -22,8 +22,8 @@ import { resetCredit } from "./credit";
 import { forgetLeaf } from "./keytree";
 import {
   BEACON_AT,
+  BOOT_SEQUENCE,
   CHANNELS,
-  CLASS_STORAGE,
   CHANNEL_STORED,
   CH_COUNTER,
   CH_HOLD,
@@ -31,6 +31,7 @@ import {
   CH_OWN_LIMIT,
   CH_SENDER,
   CH_STEP,
+  CLASS_STORAGE,
   COUNTERS,
   DEVICE_STORED,
   DIRTY,
@@ -44,27 +45,26 @@ import {
   OWN_SIZE,
   PREV_EPOCH,
   REALM,
-  REVISION,
   RECORD,
   RECORD_AD,
+  REVISION,
   ROW_BOUND,
   ROW_COPY,
   ROW_END,
   ROW_KEY,
   ROW_NAME,
   ROW_NEW,
-  ROW_PINNED,
   ROW_SIZE,
   ROW_TABLE,
   ROW_USED,
-  self,
   SENDERS,
   SEQUENCE,
+  SHUT,
   STATE,
   STEPS,
   STORAGE_KEY,
   TOPIC_MAX,
-  TORN,
+  self,
 } from "./layout";
 import {
   BAD_ARGUMENT,
@@ -82,32 +82,41 @@ import { BOUND_BITS, raise, restore } from "./window";
 export const MARK_PEER: i32 = 2;
 
 const TAG_SIZE: i32 = 16;
-const ROWS_IN_CHUNK: i32 = 8;
 const MARK_TEXT: i32 = 24;
-/** As many as rows can fill. */
-const ROW_CHUNKS_MAX: i32 = (SENDERS + CHANNELS + ROWS_IN_CHUNK - 1) / ROWS_IN_CHUNK;
-const ROWS_SIZE: i32 = ROWS_IN_CHUNK * MARK_TEXT;
+/** A chunk of rows is zeros(8) and this many rows; layout 1 never needs a second one. */
+const ROWS_IN_CHUNK: i32 = AMP_HOST ? 20 : 13;
+const ROWS_AT: i32 = 8;
+/** Size of the text of every chunk of a blob. */
+const CHUNK_TEXT: i32 = ROWS_AT + ROWS_IN_CHUNK * MARK_TEXT;
 const MARK_CIPHER: usize = RECORD + 8;
 const LOST_BLOCK: i32 = 1024;
 const MAGIC: u32 = 0x42504d41;
 const KIND_BLOB: i32 = 1;
 const KIND_MARK: i32 = 2;
+/** How far above the last blob's the sequence of a torn slot is believed. */
+const SEQUENCE_REACH: i32 = 65536;
 
 const PREVIOUS: usize = RECORD_AD + 16;
 const TEXT: usize = FRAME + TAG_SIZE;
+const TEXT_END: usize = TEXT + CHUNK_TEXT;
 
+if (CHUNK_TEXT < CHANNEL_STORED) ERROR("state: a channel must fit a chunk");
+if (!AMP_HOST && ROWS_IN_CHUNK <= SENDERS + CHANNELS)
+  ERROR("state: the rows must leave a chunk room at its end");
+
+/** Index of the next chunk of a blob that is being saved or loaded; 0 before it and after it. */
 let chunkIndex: i32 = 0;
-let chunkCount: i32 = 0;
-let channelCount: i32 = 0;
-/** Slot of the channel that was saved last, and address after the row. */
-let nextSlot: i32 = 0;
+/** 1 while a blob is saved or loaded. */
+let between: i32 = 0;
+/** Slot of the channel that was saved or loaded last, and address after the row that was saved last. */
+let lastSlot: i32 = 0;
 let nextRow: usize = 0;
 
 /** OK, or why nothing may be protected, opened or answered now; BAD_ARGUMENT for lengths beyond the buffers. */
 export function ready(frameLen: i32, topicLen: i32): i32 {
   if (self.kind == NO_CLASS) return NO_IDENTITY;
   // Chunks of a blob, saved or loaded, are worked on with scratch that everything else uses too.
-  if (chunkIndex < chunkCount) return BAD_ORDER;
+  if (between) return BAD_ORDER;
   if (pub8(DIRTY)) return PENDING;
   return i32(<u32>frameLen > <u32>FRAME_MAX) | i32(<u32>topicLen > <u32>TOPIC_MAX) ? BAD_ARGUMENT : OK;
 }
@@ -122,7 +131,7 @@ export function movedState(): i32 {
 /** Forgets everything: there is no identity any more. */
 export function blank(): void {
   self.kind = NO_CLASS;
-  chunkIndex = chunkCount = 0;
+  between = 0;
   wipe(BEACON_AT, CHANNELS * 4);
   wipe(STATE, <i32>(ROW_END - STATE));
   forgetLeaf();
@@ -144,12 +153,6 @@ function sealRecord(textPtr: usize, textLen: i32, tagPtr: usize): void {
 
 function openRecord(textPtr: usize, textLen: i32, tagPtr: usize): i32 {
   return open(0, STORAGE_KEY, NONCE, RECORD_AD, 32, textPtr, textLen, tagPtr, TAG_SIZE);
-}
-
-/** Size of the text of the present chunk; 0 after the last (SPEC T-3). */
-function chunkSize(): i32 {
-  if (chunkIndex >= chunkCount) return 0;
-  return !chunkIndex ? DEVICE_STORED : chunkIndex <= channelCount ? CHANNEL_STORED : ROWS_SIZE;
 }
 
 /** Writes the text of a mark for the channel, step and sender at hand (SPEC T-5). */
@@ -176,36 +179,24 @@ export function writeMark(what: i32, bound: i32): void {
 
 // Saving.
 
-/**
- * Begins a blob under a fresh sequence and writes its 16-byte header at FRAME.
- *
- * @returns number of chunks that saveNext() will give
- */
-export function saveBegin(): i32 {
-  store<u32>(SEQUENCE, pub32(SEQUENCE) + 1 + pub8(TORN));
-  store<u8>(TORN, 0);
+/** Begins a blob under a fresh sequence and writes its 16-byte header at FRAME. */
+export function saveBegin(): void {
   store<u32>(MARK_NUMBER, 0);
-  channelCount = 0;
-  nextSlot = BEFORE_FIRST;
-  here.slot = BEFORE_FIRST;
-  while (nextChannel()) ++channelCount;
-  let rows = ROWS_IN_CHUNK - 1;
-  for (nextRow = ROW_TABLE; turnToRow();) ++rows;
-  nextRow = ROW_TABLE;
-  rows = <u32>rows / ROWS_IN_CHUNK;
   store<u32>(FRAME, MAGIC);
-  store<u32>(FRAME, LAYOUT | (channelCount << 16), 4);
-  store<u32>(FRAME, pub32(SEQUENCE), 8);
-  store<u32>(FRAME, rows, 12);
-  return beginChunks(rows);
+  store<u32>(FRAME, LAYOUT, 4);
+  store<u32>(FRAME, pub32(SEQUENCE) + 1, 8);
+  store<u32>(FRAME, 0, 12);
+  beginChunks();
 }
 
-/** After the header at FRAME: chunk 0 is bound to it (SPEC T-2). Returns the number of chunks. */
-function beginChunks(rowChunks: i32): i32 {
+/** After the header at FRAME: chunk 0 is bound to it (SPEC T-2). */
+function beginChunks(): void {
   copy16(PREVIOUS, FRAME);
+  store<u32>(SEQUENCE, pub32(FRAME + 8));
   chunkIndex = 0;
-  chunkCount = 1 + channelCount + rowChunks;
-  return chunkCount;
+  between = 1;
+  lastSlot = BEFORE_FIRST;
+  nextRow = ROW_TABLE;
 }
 
 /** Copies the next row that has a mark to ROW_COPY, with its epoch at hand; returns 0 after the last. */
@@ -231,95 +222,76 @@ function turnToRow(): i32 {
  * @returns its length in bytes; 0 when the blob is complete
  */
 export function saveNext(): i32 {
-  const len = chunkSize();
-  if (!len) return 0;
+  if (!between) return 0;
+  wipe(TEXT, CHUNK_TEXT);
+  here.slot = lastSlot;
   if (!chunkIndex) memory.copy(TEXT, REVISION, DEVICE_STORED);
-  else if (chunkIndex <= channelCount) {
-    here.slot = nextSlot;
-    nextChannel();
-    nextSlot = here.slot;
-    memory.copy(TEXT, here.ch, CHANNEL_STORED);
-  } else writeRows();
-  setRecordNonce(KIND_BLOB, chunkIndex++, pub32(SEQUENCE), 0);
-  sealRecord(TEXT, len, FRAME);
-  copy16(PREVIOUS, FRAME);
-  return TAG_SIZE + len;
-}
-
-function writeRows(): void {
-  wipe(TEXT, ROWS_SIZE);
-  for (let at = TEXT; at < TEXT + ROWS_SIZE && turnToRow(); at += MARK_TEXT) {
-    writeText(at, MARK_PEER | (pub8(ROW_COPY + ROW_PINNED) << 8), pub32(ROW_COPY + ROW_BOUND));
+  else if (nextChannel()) memory.copy(TEXT, here.ch, CHANNEL_STORED);
+  else {
+    let at = TEXT + ROWS_AT;
+    for (; at < TEXT_END && turnToRow(); at += MARK_TEXT)
+      writeText(at, MARK_PEER, pub32(ROW_COPY + ROW_BOUND));
+    between = i32(at == TEXT_END);
   }
+  if (chunkIndex) lastSlot = here.slot;
+  setRecordNonce(KIND_BLOB, chunkIndex++, pub32(SEQUENCE), 0);
+  sealRecord(TEXT, CHUNK_TEXT, FRAME);
+  copy16(PREVIOUS, FRAME);
+  return TAG_SIZE + CHUNK_TEXT;
 }
 
 // Loading.
 
-/**
- * Begins to load the blob whose 16-byte header is at FRAME, into a device that was just initialised.
- *
- * @returns OK or BAD_RECORD
- */
-export function loadBegin(): i32 {
-  chunkCount = 0;
-  channelCount = pub16(FRAME + 6);
-  if (i32(pub32(FRAME) != MAGIC) | i32(pub16(FRAME + 4) != LAYOUT) | i32(channelCount > CHANNELS))
-    return BAD_RECORD;
-  // Without a bound the sum of chunks could wrap, and a header alone would be a whole blob.
-  if (<u32>pub32(FRAME + 12) > <u32>ROW_CHUNKS_MAX) return BAD_RECORD;
-  store<u32>(SEQUENCE, pub32(FRAME + 8));
-  beginChunks(pub32(FRAME + 12));
-  return OK;
-}
-
-/** Size in bytes, tag included, of the chunk that loadNext() expects; 0 when the blob is complete. */
-export function loadSize(): i32 {
-  const len = chunkSize();
-  return len ? TAG_SIZE + len : 0;
+/** Begins to load the blob whose 16-byte header is at FRAME, into a device that was just initialised. */
+export function loadBegin(): void {
+  beginChunks();
+  store<u32>(BOOT_SEQUENCE, pub32(SEQUENCE));
 }
 
 /**
- * Loads the next chunk, loadSize() bytes at FRAME.
+ * Loads the next chunk at FRAME.
  *
  * @returns MORE, OK after the last, BAD_RECORD or NO_ROOM
  *
  * After failure: everything is blank.
  */
 export function loadNext(): i32 {
-  const len = chunkSize();
-  const status = len ? loadChunk(len) : BAD_RECORD;
+  const status = between ? loadChunk() : BAD_RECORD;
   wipe(FRAME, FRAME_MAX);
-  if (status == OK) {
-    if (++chunkIndex < chunkCount) return MORE;
-    // Only now is there a control key that verified.
-    self.kind = CLASS_STORAGE;
-    return OK;
-  }
-  chunkCount = 0;
-  blank();
+  if (status > MORE) blank();
   return status;
 }
 
-function loadChunk(len: i32): i32 {
+function loadChunk(): i32 {
   setRecordNonce(KIND_BLOB, chunkIndex, pub32(SEQUENCE), 0);
-  if (openRecord(TEXT, len, FRAME) != OK) return BAD_RECORD;
+  if (openRecord(TEXT, CHUNK_TEXT, FRAME) != OK) return BAD_RECORD;
   copy16(PREVIOUS, FRAME);
-  if (!chunkIndex) memory.copy(REVISION, TEXT, DEVICE_STORED);
-  else if (chunkIndex <= channelCount) readChannel();
-  else {
-    let status = OK;
-    for (let at = TEXT; at < TEXT + len && status == OK; at += MARK_TEXT) status = applyMark(at);
-    return status;
+  if (!chunkIndex++) {
+    memory.copy(REVISION, TEXT, DEVICE_STORED);
+    return MORE;
   }
-  return OK;
+  if (load<u64>(TEXT)) return readChannel();
+  for (let at = TEXT + ROWS_AT; at < TEXT_END; at += MARK_TEXT) {
+    // The first room that is empty ends the blob. Only now is there a control key that verified.
+    if (!load<u64>(at)) {
+      between = 0;
+      self.kind = CLASS_STORAGE;
+      return OK;
+    }
+    const status = applyMark(at);
+    if (status != OK) return status;
+  }
+  return MORE;
 }
 
 /** Counters below the stored limit may be spent: the next one is the limit. */
-function readChannel(): void {
-  turnTo(chunkIndex - 1);
+function readChannel(): i32 {
+  if (++lastSlot >= CHANNELS) return NO_ROOM;
+  turnTo(lastSlot);
   memory.copy(here.ch, TEXT, CHANNEL_STORED);
   store<u32>(here.ch + CH_COUNTER, pub32(here.ch + CH_OWN_LIMIT));
   store<u32>(here.ch + CH_COUNTER + OWN_SIZE, pub32(here.ch + CH_OWN_LIMIT + OWN_SIZE));
+  return MORE;
 }
 
 /**
@@ -348,7 +320,7 @@ function applyMark(text: usize): i32 {
   here.step = pub16(text + 16);
   here.sender = pub16(text + 18);
   if (i32(what > MARK_PEER) | i32(<u32>bound > <u32>COUNTERS)) return BAD_RECORD;
-  if (what == MARK_PEER) return bound ? raisePeer(behind, bound, pub8(text + 21)) : BAD_RECORD;
+  if (what == MARK_PEER) return bound ? raisePeer(behind, bound) : BAD_RECORD;
   if (behind | i32(here.sender != pub16(here.ch + CH_SENDER + what * 2))) return OK;
   const own = here.ch + what * OWN_SIZE;
   const held = pub16(own + CH_OWN);
@@ -358,12 +330,11 @@ function applyMark(text: usize): i32 {
 }
 
 /** Raises the row of the sender at hand, in the held generation or the one kept behind it. */
-function raisePeer(behind: i32, bound: i32, pinned: i32): i32 {
+function raisePeer(behind: i32, bound: i32): i32 {
   here.epoch = here.step + (behind ? PREV_EPOCH : HELD_EPOCH);
   if (i32(<u32>behind > 1) | i32(!isReadable(here.epoch))) return OK;
   const row = openRow();
   if (!row) return NO_ROOM;
-  store<u8>(ROW_COPY + ROW_PINNED, pub8(ROW_COPY + ROW_PINNED) | pinned);
   raise(bound);
   closeRow(row);
   return OK;
@@ -381,18 +352,23 @@ export function setOwn(own: usize, step: i32, counter: i32, limit: i32): void {
 }
 
 /**
- * Ends loading after blob and marks.
+ * Ends loading after blob and marks (SPEC T-7, T-8).
  *
- * @param torn 1 if a slot was neither valid nor blank (SPEC T-8)
+ * @param torn 1 if a slot was neither valid nor blank
+ * @param sequence that of the torn slot's header, if it has one
+ * @param broken 1 if a mark did not verify
  */
-export function loadEnd(torn: i32): void {
-  if (!torn) return;
-  store<u8>(TORN, 1);
+export function loadEnd(torn: i32, sequence: i32, broken: i32): void {
+  if (!(torn | broken)) return;
+  const above = sequence - pub32(SEQUENCE);
+  store<u32>(SEQUENCE, pub32(SEQUENCE) + (<u32>(above - 1) < <u32>SEQUENCE_REACH ? above : 1));
   here.slot = BEFORE_FIRST;
   while (nextChannel()) {
     skipOwn(here.ch);
     skipOwn(here.ch + OWN_SIZE);
-    store<u16>(here.ch + CH_HOLD, pub16(here.ch + CH_STEP) + aheadOf(here.ch) + 1);
+    const hold = here.ch + CH_HOLD;
+    if (pub16(hold) != SHUT)
+      store<u16>(hold, broken ? SHUT : pub16(here.ch + CH_STEP) + aheadOf(here.ch) + 1);
   }
   nextRow = ROW_TABLE;
   while (turnToRow()) {

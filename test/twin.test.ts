@@ -15,8 +15,8 @@ import { channelId, open, parseForm, seal } from "./twin/suites.ts";
 import { StoredValues } from "./twin/window.ts";
 import { Cyclist } from "./twin/xoodyak.ts";
 
-const RESULTS = "4b37eb0a94f8acea3f5129d3bfc444911a1dde1446866926d154315d761c0194";
-const RECORDS = "f04e2e2dc8c8f7568f9f69be6bcefd5d2187c19b211a31856d69d569de88a930";
+const RESULTS = "79853c8c10310131b11a0c760635bca168238e5c96fc2512407998ca41218c7c";
+const RECORDS = "31c942de9d818e9dd75fbcd9070a07c27c1e66851a07fc3cbfaf57d29ab537b7";
 
 const upper = (bytes: Uint8Array) => hex(bytes).toUpperCase();
 

@@ -60,10 +60,10 @@ extern "C" {
 /** Every payload that amp_outgoing() gives. */
 #define AMP_REPLY_SIZE 128
 /** Longest payload that the key server sends to this device. */
-#define AMP_CONTROL_MAX 2048
+#define AMP_CONTROL_MAX 1024
 /** One mark, and the longest blob: what the callbacks of amp_port store. */
 #define AMP_MARK_SIZE 48
-#define AMP_BLOB_MAX 1736
+#define AMP_BLOB_MAX 2032
 /** Header of a blob: the first bytes of a slot. */
 #define AMP_BLOB_HEADER 16
 /** Of an identity. */
@@ -437,13 +437,6 @@ typedef struct amp_channel {
 
 /** Tells of the channel a topic belongs to. @returns AMP_OK, AMP_NO_CHANNEL, AMP_NO_IDENTITY, AMP_TRAPPED */
 AMP_MUST_CHECK amp_status amp_channel_of(amp_context *device, const char *topic, amp_channel *channel);
-
-/**
- * Keeps a replay window for a sender, whatever else fills the table (SPEC W-7).
- *
- * @returns AMP_OK, AMP_NO_CHANNEL, AMP_NO_ROOM, AMP_NO_IDENTITY, AMP_TRAPPED
- */
-AMP_MUST_CHECK amp_status amp_pin(amp_context *device, const char *topic, uint16_t sender);
 
 #ifdef __cplusplus
 }

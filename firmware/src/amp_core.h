@@ -35,8 +35,18 @@ static inline uint8_t *amp_core_at(amp_core *core, uint32_t at) { return &core->
 enum {
   /* Of the frame buffer. */
   AT_CHUNK = 7,
-  AT_WANT = 51,
+  AT_WANT = 67,
+  /* Behind buffers(). */
+  AT_RECORD = AMP_FRAME_MAX,
+  AT_OUT = AT_RECORD + AMP_MARK_SIZE,
+  AT_ASK = AT_OUT + 20,
+  AT_TOPIC = AT_ASK + 4,
+  AT_STATE = AT_TOPIC + AMP_TOPIC_MAX,
   CONTROL_FRAME = 128,
+  BLOB_CHUNK = 336,
+  /* kind of answer. */
+  HELLO = 0,
+  ACK = 1,
   BEACON_SIZE = 25,
   /* Of what describes an opened frame. */
   OUT_PART = 0,
@@ -47,7 +57,8 @@ enum {
   OUT_SENDER = 16,
   /* Of the device's state. */
   STATE_DEVICE = 8,
-  STATE_VERSION = 24,
+  STATE_VERSION = 40,
+  STATE_STORAGE_KEY = 112,
   /* Of a channel (SPEC T-4). */
   CH_GENERATION = 8,
   CH_STEP = 12,
@@ -57,9 +68,9 @@ enum {
   CH_SIZE = 21,
   CH_FLAGS = 23,
   CH_SENDER = 24,
-  CH_PREV_SIZE = 73,
-  CH_PREV_COUNT = 74,
-  CH_PREV_FLAGS = 75,
+  CH_PREV_SIZE = 81,
+  CH_PREV_COUNT = 82,
+  CH_PREV_FLAGS = 83,
   FORM_SHORT_TAG = 16,
   FLAG_NARROW = 4,
   /* flags of unprotect. */

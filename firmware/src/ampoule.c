@@ -98,11 +98,13 @@ typedef amp_status operation(device *d, const call *c);
 
 /* ---- Memory of the core ---- */
 
-static uint8_t *frame_of(device *d) { return amp_core_at(&d->core, amp_core_framePtr(&d->core)); }
-static uint8_t *topic_of(device *d) { return amp_core_at(&d->core, amp_core_topicPtr(&d->core)); }
-static uint8_t *out_of(device *d) { return amp_core_at(&d->core, amp_core_outPtr(&d->core)); }
-static uint8_t *state_of(device *d) { return amp_core_at(&d->core, amp_core_statePtr(&d->core)); }
-static uint8_t *record_of(device *d) { return amp_core_at(&d->core, amp_core_recordPtr(&d->core)); }
+/** A place behind buffers(). */
+static uint8_t *place_of(device *d, uint32_t at) { return amp_core_at(&d->core, amp_core_buffers(&d->core) + at); }
+static uint8_t *frame_of(device *d) { return place_of(d, 0); }
+static uint8_t *topic_of(device *d) { return place_of(d, AT_TOPIC); }
+static uint8_t *out_of(device *d) { return place_of(d, AT_OUT); }
+static uint8_t *state_of(device *d) { return place_of(d, AT_STATE); }
+static int asks(device *d) { return *place_of(d, AT_ASK); }
 
 /** The channel in a slot, or null. */
 static const uint8_t *channel_of(device *d, unsigned slot)
@@ -170,13 +172,11 @@ static int write_slot(device *d, unsigned slot)
 {
   const amp_port *port = &d->port;
   int failed = port->slot_erase(port->user, slot);
-  uint32_t chunks = amp_core_saveBegin(&d->core);
   size_t size = AMP_BLOB_HEADER, at = 0;
-  for (;;) {
+  amp_core_saveBegin(&d->core);
+  for (; size > 0; size = amp_core_saveNext(&d->core)) {
     if (!failed) failed = port->slot_write(port->user, slot, at, frame_of(d), size);
     at += size;
-    if (chunks-- == 0) break;
-    size = amp_core_saveNext(&d->core);
   }
   return failed ? failed : port->slot_done(port->user, slot);
 }
@@ -186,9 +186,7 @@ static void keep_key(device *d)
 {
   const amp_port *port = &d->port;
   if (d->is_key_kept || port->keep_key == NULL || read32(state_of(d) + STATE_VERSION) == 0) return;
-  amp_core_storageKey(&d->core);
-  d->is_key_kept = port->keep_key(port->user, frame_of(d)) == 0;
-  wipe(frame_of(d), AMP_STORAGE_KEY_SIZE);
+  d->is_key_kept = port->keep_key(port->user, state_of(d) + STATE_STORAGE_KEY) == 0;
 }
 
 /**
@@ -220,7 +218,7 @@ static amp_status settle(device *d)
 /** Stores the mark asked for. If that fails, nothing was accepted or sealed. */
 static amp_status store_mark(device *d)
 {
-  const int result = d->port.mark_append(d->port.user, record_of(d));
+  const int result = d->port.mark_append(d->port.user, place_of(d, AT_RECORD));
   if (result != 0 && result != AMP_PORT_FULL) {
     amp_core_discard(&d->core);
     return AMP_NOT_STORED;
@@ -274,25 +272,31 @@ static int look_at_slot(device *d, unsigned slot, slot_state *state)
 /** Begins anew and loads a slot. Returns other than 0 if it cannot be read. */
 static int load_slot(device *d, const amp_identity *identity, unsigned slot, slot_state *state)
 {
-  size_t at = AMP_BLOB_HEADER, size;
-  uint32_t status;
+  size_t at = AMP_BLOB_HEADER;
+  uint32_t status = AMP_MORE;
   state->is_good = 0;
   if (state->is_blank) return 0;
   init(d, identity);
   if (read_slot(d, slot, 0, AMP_BLOB_HEADER)) return 1;
-  status = amp_core_loadBegin(&d->core);
-  while (status <= AMP_MORE && (size = amp_core_loadSize(&d->core)) > 0) {
-    if (size > AMP_BLOB_MAX - at) return 0;
-    if (read_slot(d, slot, at, size)) return 1;
-    at += size;
+  amp_core_loadBegin(&d->core);
+  for (; status == AMP_MORE && at + BLOB_CHUNK <= AMP_BLOB_MAX; at += BLOB_CHUNK) {
+    if (read_slot(d, slot, at, BLOB_CHUNK)) return 1;
     status = amp_core_loadNext(&d->core);
   }
   state->is_good = status == AMP_OK;
   return 0;
 }
 
-/** Takes all marks into account; counts those that do not verify. */
-static amp_status load_marks(device *d, unsigned *lost)
+/** Whether a mark was not written to its end: its last 8 bytes are as flash is erased (SPEC T-8). */
+static int is_cut_off(const uint8_t *mark)
+{
+  unsigned i, all = 0xff;
+  for (i = AMP_MARK_SIZE - 8; i < AMP_MARK_SIZE; ++i) all &= mark[i];
+  return all == 0xff;
+}
+
+/** Takes all marks into account; tells whether one is broken. */
+static amp_status load_marks(device *d, unsigned *broken)
 {
   size_t index;
   for (index = 0;; ++index) {
@@ -300,8 +304,9 @@ static amp_status load_marks(device *d, unsigned *lost)
     uint32_t status;
     if (result == AMP_PORT_END) return AMP_OK;
     if (result != 0) return AMP_NOT_STORED;
+    if (is_cut_off(frame_of(d))) continue;
     status = amp_core_loadMark(&d->core);
-    if (status == AMP_BAD_RECORD) ++*lost;
+    if (status == AMP_BAD_RECORD) *broken = 1;
     else if (status != AMP_OK) return (amp_status)status;
   }
 }
@@ -309,7 +314,8 @@ static amp_status load_marks(device *d, unsigned *lost)
 static amp_status load(device *d, const amp_identity *identity)
 {
   slot_state slots[2];
-  unsigned newer, older, lost = 0;
+  unsigned newer, older, slot, torn = 0, broken = 0;
+  uint32_t sequence = 0;
   amp_status status;
   if (look_at_slot(d, 0, &slots[0]) || look_at_slot(d, 1, &slots[1])) return AMP_NOT_STORED;
   newer = !slots[0].is_blank && (slots[1].is_blank || slots[0].sequence > slots[1].sequence) ? 0 : 1;
@@ -317,7 +323,11 @@ static amp_status load(device *d, const amp_identity *identity)
   if (load_slot(d, identity, older, &slots[older]) || load_slot(d, identity, newer, &slots[newer])) {
     return AMP_NOT_STORED;
   }
-  if ((!slots[0].is_blank && !slots[0].is_good) || (!slots[1].is_blank && !slots[1].is_good)) lost = 1;
+  for (slot = 0; slot < 2; ++slot) {
+    if (slots[slot].is_blank || slots[slot].is_good) continue;
+    torn = 1;
+    sequence = slots[slot].sequence;
+  }
   if (slots[older].is_good && !slots[newer].is_good && load_slot(d, identity, older, &slots[older])) {
     return AMP_NOT_STORED;
   }
@@ -326,12 +336,12 @@ static amp_status load(device *d, const amp_identity *identity)
     if (identity->key_size == AMP_STORAGE_KEY_SIZE || !is_new) return AMP_BAD_RECORD;
     init(d, identity);
   }
-  status = load_marks(d, &lost);
+  status = load_marks(d, &broken);
   if (status != AMP_OK) return status;
   /* Slot 1 is written last: if slot 0 is the newer one, a write was cut off between them. */
   d->suspect = slots[newer].is_good ? (uint8_t)older : (uint8_t)newer;
-  d->blob_due = lost > 0 || (newer == 0 && slots[0].is_good);
-  for (; lost > 0; --lost) amp_core_loadEnd(&d->core, 1);
+  d->blob_due = (uint8_t)(torn | broken | (unsigned)(newer == 0 && slots[0].is_good));
+  amp_core_loadEnd(&d->core, torn, sequence, broken);
   if (d->blob_due) return store_blob(d);
   keep_key(d);
   return AMP_OK;
@@ -688,21 +698,6 @@ static void moved(device *d)
   d->pause = 1;
 }
 
-/** Gives the core all frames of a control payload, twice. */
-static amp_status take_frames(device *d, const call *c)
-{
-  const uint32_t count = (uint32_t)(c->in_len / CONTROL_FRAME);
-  uint32_t status = AMP_MORE, pass, index;
-  for (pass = 1; pass <= 2; ++pass) {
-    for (index = 0; index < count; ++index) {
-      memcpy(frame_of(d), c->in + index * CONTROL_FRAME, CONTROL_FRAME);
-      status = amp_core_control(&d->core, CONTROL_FRAME, d->topic_len, index, count, pass);
-      if (status > STORE_BLOB) return (amp_status)status;
-    }
-  }
-  return (amp_status)status;
-}
-
 static amp_status take_control(device *d, const call *c)
 {
   amp_received *const received = (amp_received *)c->result;
@@ -712,7 +707,8 @@ static amp_status take_control(device *d, const call *c)
   status = settle(d);
   if (status != AMP_OK) return status;
   set_topic(d, c->topic, strlen(c->topic));
-  status = take_frames(d, c);
+  memcpy(frame_of(d), c->in, c->in_len);
+  status = (amp_status)amp_core_control(&d->core, (uint32_t)c->in_len, d->topic_len);
   if ((int)status > STORE_BLOB) return status;
   d->is_answered = 1;
   d->ack_due = 1;
@@ -776,14 +772,9 @@ static amp_status say(device *d, const call *c, int is_hello)
   const size_t len = up_topic(d);
   uint32_t status;
   if (len >= c->out_max) return AMP_NO_SPACE;
-  if (is_hello) {
-    const int names = d->is_wanting;
-    if (names) memcpy(frame_of(d) + AT_WANT, d->want, AMP_ID_SIZE);
-    else memset(frame_of(d) + AT_WANT, 0, AMP_ID_SIZE);
-    status = amp_core_hello(&d->core, (uint32_t)len);
-  } else {
-    status = amp_core_ack(&d->core, (uint32_t)len);
-  }
+  if (is_hello && d->is_wanting) memcpy(frame_of(d) + AT_WANT, d->want, AMP_ID_SIZE);
+  else memset(frame_of(d) + AT_WANT, 0, AMP_ID_SIZE);
+  status = amp_core_answer(&d->core, is_hello ? HELLO : ACK, (uint32_t)len);
   if (status != AMP_OK) return (amp_status)status;
   memcpy(c->result, frame_of(d), AMP_REPLY_SIZE);
   return give_topic(d, len, (char *)c->out, c->out_max);
@@ -791,7 +782,7 @@ static amp_status say(device *d, const call *c, int is_hello)
 
 static amp_status outgoing(device *d, const call *c)
 {
-  const int refusals = d->wait == 0 && amp_core_asks(&d->core);
+  const int refusals = d->wait == 0 && asks(d);
   const int wants = d->is_wanting && d->want_due;
   amp_status status = settle(d);
   if (status != AMP_OK) return status;
@@ -819,7 +810,7 @@ static amp_status tick(device *d, const call *c)
   (void)c;
   amp_core_tick(&d->core);
   if (d->wait > 0) --d->wait;
-  else if (!amp_core_asks(&d->core) && d->pause > 1) d->pause >>= 1;
+  else if (!asks(d) && d->pause > 1) d->pause >>= 1;
   ++d->want_ticks;
   if (is_power_of_two(d->want_ticks)) d->want_due = 1;
   /* A hello that came before the server subscribed is lost (SPEC C-18). */
@@ -861,13 +852,6 @@ static amp_status tell_channel(device *d, const call *c)
   told->sender = read16(ch + CH_SENDER);
   told->is_narrow = (ch[CH_FLAGS] & FLAG_NARROW) != 0;
   return AMP_OK;
-}
-
-static amp_status pin(device *d, const call *c)
-{
-  unsigned slot;
-  const amp_status status = find_channel(d, c->topic, &slot);
-  return status != AMP_OK ? status : (amp_status)amp_core_pin(&d->core, slot, (uint32_t)c->flag);
 }
 
 /* ---- The public functions ---- */
@@ -997,10 +981,4 @@ amp_status amp_channel_of(amp_context *context, const char *topic, amp_channel *
 {
   const call c = {topic, NULL, 0, NULL, 0, channel, 0};
   return enter(context, tell_channel, &c);
-}
-
-amp_status amp_pin(amp_context *context, const char *topic, uint16_t sender)
-{
-  const call c = {topic, NULL, 0, NULL, 0, NULL, sender};
-  return enter(context, pin, &c);
 }

@@ -5,13 +5,13 @@
 #include "ampoule.h"
 
 /** Exports that give an address or size, which is asked for once. */
-#define AMP_CORE_PLACES(X) X(framePtr) X(topicPtr) X(recordPtr) X(outPtr) X(statePtr)
+#define AMP_CORE_PLACES(X) X(buffers)
 
 /** Other exports, with their parameters. */
-#define AMP_CORE_CALLS(X)                                                                                  \
-  X(channelPtr, 1) X(init, 2) X(storageKey, 0) X(loadBegin, 0) X(loadSize, 0) X(loadNext, 0) X(loadMark, 0) \
-  X(loadEnd, 1) X(saveBegin, 0) X(saveNext, 0) X(stored, 0) X(discard, 0) X(protect, 6) X(unprotect, 4)    \
-  X(beacon, 2) X(control, 5) X(ack, 1) X(hello, 1) X(asks, 0) X(tick, 0) X(channelId, 1) X(pin, 2)
+#define AMP_CORE_CALLS(X)                                                                                 \
+  X(channelPtr, 1) X(init, 2) X(loadBegin, 0) X(loadNext, 0) X(loadMark, 0) X(loadEnd, 3) X(saveBegin, 0) \
+  X(saveNext, 0) X(stored, 0) X(discard, 0) X(protect, 6) X(unprotect, 4) X(beacon, 2) X(control, 2)      \
+  X(answer, 2) X(tick, 0) X(channelId, 1)
 
 #define AMP_CORE_PLACE_NAME(name) AMP_CORE_PLACE_##name,
 enum { AMP_CORE_PLACES(AMP_CORE_PLACE_NAME) AMP_CORE_PLACE_COUNT };
@@ -57,17 +57,17 @@ AMP_CORE_PLACES(AMP_CORE_PLACE_FUNCTION)
     const uint32_t args[2] = {a, b};                                            \
     return amp_core_call(core, AMP_CORE_CALL_##name, 2, args);                  \
   }
+#define AMP_CORE_FUNCTION_3(name)                                                           \
+  static inline uint32_t amp_core_##name(amp_core *core, uint32_t a, uint32_t b, uint32_t c) \
+  {                                                                                         \
+    const uint32_t args[3] = {a, b, c};                                                     \
+    return amp_core_call(core, AMP_CORE_CALL_##name, 3, args);                              \
+  }
 #define AMP_CORE_FUNCTION_4(name)                                                                       \
   static inline uint32_t amp_core_##name(amp_core *core, uint32_t a, uint32_t b, uint32_t c, uint32_t d) \
   {                                                                                                     \
     const uint32_t args[4] = {a, b, c, d};                                                              \
     return amp_core_call(core, AMP_CORE_CALL_##name, 4, args);                                          \
-  }
-#define AMP_CORE_FUNCTION_5(name)                                                                                    \
-  static inline uint32_t amp_core_##name(amp_core *core, uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e) \
-  {                                                                                                                  \
-    const uint32_t args[5] = {a, b, c, d, e};                                                                        \
-    return amp_core_call(core, AMP_CORE_CALL_##name, 5, args);                                                       \
   }
 #define AMP_CORE_FUNCTION_6(name)                                                                                    \
   static inline uint32_t amp_core_##name(amp_core *core, uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e, \

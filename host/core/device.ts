@@ -5,16 +5,23 @@ import { RefusedError, STATUS, statusName } from "../status.ts";
 import type { Identity, Store } from "../store/store.ts";
 import type { World } from "../world.ts";
 import {
+  ACK,
   BLOB_HEADER,
   CHUNK_OFFSET,
   CONTROL_FRAME,
+  CONTROL_FRAMES,
   FLAG_FINAL,
   FLAG_FIRST,
   FLAG_STORED,
   FRAME_MAX,
+  HELLO,
   MARK_SIZE,
-  PASS_APPLY,
-  PASS_VERIFY,
+  type Places,
+  PREVIOUS_COUNT_AT,
+  PREVIOUS_SIZE_AT,
+  placesOf,
+  STORAGE_KEY_AT,
+  VERSION_AT,
   WANT_OFFSET,
 } from "./abi.ts";
 import type { Build, Engine, Instance } from "./engine.ts";
@@ -69,18 +76,11 @@ export interface Opened {
 
 type Calls = {
   [name in
-    | "framePtr"
-    | "topicPtr"
-    | "topicMax"
-    | "recordPtr"
-    | "outPtr"
+    | "buffers"
     | "channelPtr"
     | "init"
-    | "storageKey"
     | "loadBegin"
     | "loadNext"
-    | "loadSize"
-    | "statePtr"
     | "loadMark"
     | "loadEnd"
     | "saveBegin"
@@ -91,14 +91,11 @@ type Calls = {
     | "unprotect"
     | "beacon"
     | "control"
-    | "ack"
-    | "hello"
-    | "asks"
-    | "tick"
-    | "channelSlot"
-    | "pin"]: (...args: number[]) => number;
+    | "answer"
+    | "tick"]: (...args: number[]) => number;
 };
 
+const NO_CHANNEL = new Uint8Array(8);
 const encoder = new TextEncoder();
 
 export class Device {
@@ -115,10 +112,9 @@ export class Device {
   readonly #memory: Uint8Array;
   readonly #view: DataView;
   readonly #frame: number;
-  readonly #topic: number;
-  readonly #topicMax: number;
-  readonly #record: number;
-  readonly #out: number;
+  readonly #places: Places;
+  /** In which slot an id was found: it is looked for there first. */
+  readonly #slots = new WeakMap<Uint8Array, number>();
   readonly #engine: Engine;
   #kit: Kit | undefined;
   #lastTopic: string | undefined;
@@ -145,11 +141,8 @@ export class Device {
     this.#calls = this.#instance.calls as Calls;
     this.#memory = this.#instance.memory;
     this.#view = new DataView(this.#memory.buffer, this.#memory.byteOffset);
-    this.#frame = this.#calls.framePtr();
-    this.#topic = this.#calls.topicPtr();
-    this.#topicMax = this.#calls.topicMax();
-    this.#record = this.#calls.recordPtr();
-    this.#out = this.#calls.outPtr();
+    this.#frame = this.#calls.buffers();
+    this.#places = placesOf(this.#frame, this.#build);
     this.#keyErased = identity.key === undefined;
     const bootNonce = this.#kind === 1 ? options.world.random(8) : new Uint8Array(8);
     this.#load(identity, bootNonce);
@@ -238,7 +231,7 @@ export class Device {
         for (const chunk of chunks) chunk.fill(0);
         throw this.#refusal(status, topic);
       }
-      const length = this.#view.getUint32(this.#out + 4, true);
+      const length = this.#view.getUint32(this.#places.out + 4, true);
       const at = this.#frame + CHUNK_OFFSET;
       chunks.push(this.#memory.slice(at, at + length));
       this.#memory.fill(0, this.#frame, this.#frame + size);
@@ -255,18 +248,13 @@ export class Device {
    */
   control(payload: Uint8Array): { reply: Uint8Array | null; changed: boolean } {
     const count = payload.length / CONTROL_FRAME;
-    if (!Number.isInteger(count) || count < 1 || count > 16)
+    if (!Number.isInteger(count) || count < 1 || count > CONTROL_FRAMES)
       throw new RefusedError("BAD_LENGTH", this.downTopic);
     const before = this.#fingerprint();
     const topicLength = this.#setTopic(this.downTopic);
-    let status: number = STATUS.MORE;
-    for (const pass of [PASS_VERIFY, PASS_APPLY]) {
-      for (let index = 0; index < count; ++index) {
-        this.#memory.set(payload.subarray(index * CONTROL_FRAME, (index + 1) * CONTROL_FRAME), this.#frame);
-        status = this.#calls.control(CONTROL_FRAME, topicLength, index, count, pass);
-        if (status > STATUS.STORE_BLOB) throw this.#refusal(status, this.downTopic);
-      }
-    }
+    this.#memory.set(payload, this.#frame);
+    const status = this.#calls.control(payload.length, topicLength);
+    if (status !== STATUS.OK && status !== STATUS.STORE_BLOB) throw this.#refusal(status, this.downTopic);
     if (status === STATUS.STORE_BLOB) this.#storeBlob();
     return { reply: this.#ack(), changed: before !== this.#fingerprint() };
   }
@@ -285,29 +273,22 @@ export class Device {
 
   /** A hello to publish on the up topic; `want` names a channel whose counters are wanted. */
   hello(want?: Uint8Array): Uint8Array {
-    this.#settleStore();
     const topicLength = this.#setTopic(this.upTopic);
-    this.#memory.set(want ?? new Uint8Array(8), this.#frame + WANT_OFFSET);
-    const status = this.#calls.hello(topicLength);
+    // An earlier failure may have left a blob to be stored.
+    if (this.#answer(ACK, topicLength) === STATUS.PENDING) this.#storeBlob();
+    const status = this.#answer(HELLO, topicLength, want);
     if (status !== STATUS.OK) throw this.#refusal(status, this.upTopic);
     return this.#memory.slice(this.#frame, this.#frame + CONTROL_FRAME);
   }
 
   /** True while refusals ask for a hello (SPEC R-13); hello() answers it. */
   wantsHello(): boolean {
-    return this.#calls.asks() === 1;
+    return this.#memory[this.#places.ask] === 1;
   }
 
   /** One tick, every few seconds (SPEC R-14). */
   tick(): void {
     this.#calls.tick();
-  }
-
-  /** Keeps a row for a sender whatever else fills the table. */
-  pin(channel: Uint8Array, sender: number): void {
-    const slot = this.#slot(channel);
-    const status = slot < 0 ? STATUS.NO_CHANNEL : this.#calls.pin(slot, sender);
-    if (status !== STATUS.OK) throw this.#refusal(status);
   }
 
   /** Forgets everything in memory; the device must not be used again. */
@@ -317,21 +298,26 @@ export class Device {
 
   #ack(): Uint8Array {
     const topicLength = this.#setTopic(this.upTopic);
-    const status = this.#calls.ack(topicLength);
+    const status = this.#answer(ACK, topicLength);
     if (status !== STATUS.OK) throw this.#refusal(status, this.upTopic);
     return this.#memory.slice(this.#frame, this.#frame + CONTROL_FRAME);
+  }
+
+  #answer(kind: number, topicLength: number, want: Uint8Array = NO_CHANNEL): number {
+    this.#memory.set(want, this.#frame + WANT_OFFSET);
+    return this.#calls.answer(kind, topicLength);
   }
 
   #opened(chunks: Uint8Array[]): Opened {
     const first = chunks[0] as Uint8Array;
     const text = chunks.length === 1 ? first : join(chunks);
-    const part = this.#view.getUint8(this.#out);
+    const part = this.#view.getUint8(this.#places.out);
     return {
       text,
-      sender: this.#view.getUint16(this.#out + 16, true),
-      generation: this.#view.getUint32(this.#out + 8, true),
-      step: this.#view.getUint16(this.#out + 12, true),
-      counter: this.#view.getUint16(this.#out + 14, true),
+      sender: this.#view.getUint16(this.#places.out + 16, true),
+      generation: this.#view.getUint32(this.#places.out + 8, true),
+      step: this.#view.getUint16(this.#places.out + 12, true),
+      counter: this.#view.getUint16(this.#places.out + 14, true),
       part: part & 63,
       last: part > 127,
     };
@@ -342,9 +328,9 @@ export class Device {
     const at = this.#calls.channelPtr(slot);
     const generation = this.#view.getUint32(at + 8, true);
     const high = (payload[1] ?? 0) >> 4;
-    const kept = this.#memory[at + 74] !== 0;
+    const kept = this.#memory[at + PREVIOUS_COUNT_AT] !== 0;
     const previous = kept && high !== (generation & 15) && high === ((generation - 1) & 15);
-    return (this.#memory[at + (previous ? 73 : 21)] as number) << 3;
+    return (this.#memory[at + (previous ? PREVIOUS_SIZE_AT : 21)] as number) << 3;
   }
 
   #isNarrow(slot: number): boolean {
@@ -375,7 +361,7 @@ export class Device {
       markBlock: ([1, 16, 64] as const)[(flags >> 3) & 3] ?? 1,
       sender: view.getUint16(at + 24, true),
       will: view.getUint16(at + 26, true),
-      previous: view.getUint8(at + 74) !== 0,
+      previous: view.getUint8(at + PREVIOUS_COUNT_AT) !== 0,
     };
   }
 
@@ -389,14 +375,27 @@ export class Device {
 
   #slot(id: Uint8Array): number {
     if (id.length !== 8) throw new RefusedError("BAD_ARGUMENT");
-    this.#memory.set(id, this.#frame);
-    return this.#calls.channelSlot();
+    const known = this.#slots.get(id);
+    if (known !== undefined && this.#isIn(known, id)) return known;
+    for (let slot = 0; slot < CHANNELS[this.#build]; ++slot) {
+      if (!this.#isIn(slot, id)) continue;
+      this.#slots.set(id, slot);
+      return slot;
+    }
+    return -1;
+  }
+
+  #isIn(slot: number, id: Uint8Array): boolean {
+    const at = this.#calls.channelPtr(slot);
+    if (at === 0) return false;
+    for (let i = 0; i < id.length; ++i) if (id[i] !== this.#memory[at + i]) return false;
+    return true;
   }
 
   /** Writes a topic to the topic buffer, unless it is there already; returns its length in bytes. */
   #setTopic(topic: string): number {
     if (topic === this.#lastTopic) return this.#lastTopicLength;
-    const room = this.#memory.subarray(this.#topic, this.#topic + this.#topicMax);
+    const room = this.#memory.subarray(this.#places.topic, this.#places.state);
     const { read, written } = encoder.encodeInto(topic, room);
     this.#lastTopic = undefined;
     if (read !== topic.length) throw new RefusedError("BAD_ARGUMENT", topic.slice(0, 64));
@@ -412,7 +411,8 @@ export class Device {
   // Storing.
 
   #storeMark(): void {
-    if (this.#kind === 0) this.#store.appendMark(this.#memory.slice(this.#record, this.#record + MARK_SIZE));
+    if (this.#kind === 0)
+      this.#store.appendMark(this.#memory.slice(this.#places.record, this.#places.record + MARK_SIZE));
     this.#calls.stored();
     this.#blobWanted = this.#store.wantsBlob?.() === true;
   }
@@ -445,18 +445,11 @@ export class Device {
     this.#eraseProvisionedKey();
   }
 
-  /** Tries again to store what an earlier failure left pending. */
-  #settleStore(): void {
-    const topicLength = this.#setTopic(this.upTopic);
-    if (this.#calls.ack(topicLength) === STATUS.PENDING) this.#storeBlob();
-  }
-
   #blob(): Uint8Array {
-    const chunks = this.#calls.saveBegin();
+    this.#calls.saveBegin();
     const parts = [this.#memory.slice(this.#frame, this.#frame + BLOB_HEADER)];
-    for (let i = 0; i < chunks; ++i) {
-      const length = this.#calls.saveNext();
-      parts.push(this.#memory.slice(this.#frame, this.#frame + length));
+    for (let size = this.#calls.saveNext(); size > 0; size = this.#calls.saveNext()) {
+      parts.push(this.#memory.slice(this.#frame, this.#frame + size));
     }
     return join(parts);
   }
@@ -470,14 +463,12 @@ export class Device {
   }
 
   #version(): number {
-    return this.#view.getUint32(this.#calls.statePtr() + 24, true);
+    return this.#view.getUint32(this.#places.state + VERSION_AT, true);
   }
 
   #storageKey(): Uint8Array {
-    this.#calls.storageKey();
-    const key = this.#memory.slice(this.#frame, this.#frame + 32);
-    this.#memory.fill(0, this.#frame, this.#frame + 32);
-    return key;
+    const at = this.#places.state + STORAGE_KEY_AT;
+    return this.#memory.slice(at, at + 32);
   }
 
   #init(identity: Identity, bootNonce: Uint8Array): void {
@@ -512,12 +503,13 @@ export class Device {
       if (identity.key === undefined || !slots.includes(null)) throw new RefusedError("BAD_RECORD");
       this.#init(identity, bootNonce);
     }
-    let lost = torn ? 1 : 0;
-    for (const mark of marks) lost += this.#loadMark(mark);
-    for (let i = 0; i < lost; ++i) this.#calls.loadEnd(1);
+    let broken = false;
+    for (const mark of marks) if (!this.#loadMark(mark)) broken = true;
     const loaded = valid[1] ? newer : 1 - newer;
+    const sequence = torn ? sequenceOf(slots[valid[1] ? 1 - newer : newer]) : 0;
+    this.#calls.loadEnd(torn ? 1 : 0, Math.max(sequence, 0), broken ? 1 : 0);
     this.#suspect = loaded === 0 ? 1 : 0;
-    if (lost > 0 || (newer === 0 && valid[1])) this.#storeBlob();
+    if (torn || broken || (newer === 0 && valid[1])) this.#storeBlob();
     else this.#eraseProvisionedKey();
   }
 
@@ -526,34 +518,30 @@ export class Device {
     if (blob === null || blob === undefined) return false;
     this.#init(identity, bootNonce);
     this.#memory.set(blob.subarray(0, BLOB_HEADER), this.#frame);
-    let status = blob.length < BLOB_HEADER ? STATUS.BAD_RECORD : this.#calls.loadBegin();
-    let at = BLOB_HEADER;
-    for (
-      let size = this.#calls.loadSize();
-      status <= STATUS.MORE && size > 0;
-      size = this.#calls.loadSize()
-    ) {
-      if (size > blob.length - at) return false;
+    if (blob.length < BLOB_HEADER) return false;
+    this.#calls.loadBegin();
+    const size = this.#places.blobChunk;
+    for (let at = BLOB_HEADER; at + size <= blob.length; at += size) {
       this.#memory.set(blob.subarray(at, at + size), this.#frame);
-      at += size;
-      status = this.#calls.loadNext();
+      const status = this.#calls.loadNext();
+      if (status !== STATUS.MORE) return status === STATUS.OK && at + size === blob.length;
     }
-    return status === STATUS.OK && at === blob.length;
+    return false;
   }
 
-  /** A whole record that does not verify is a lost write (SPEC T-8): 1, else 0. */
-  #loadMark(mark: Uint8Array): 0 | 1 {
+  /** False for a broken mark (SPEC T-8). One that was cut off is none. */
+  #loadMark(mark: Uint8Array): boolean {
+    if (mark.subarray(MARK_SIZE - 8).every((byte) => byte === 0xff)) return true;
     this.#memory.set(mark.subarray(0, MARK_SIZE), this.#frame);
     const status = this.#calls.loadMark();
-    if (status === STATUS.BAD_RECORD) return 1;
-    if (status !== STATUS.OK) throw this.#refusal(status);
-    return 0;
+    if (status !== STATUS.OK && status !== STATUS.BAD_RECORD) throw this.#refusal(status);
+    return status === STATUS.OK;
   }
 }
 
 /** Sequence of a slot, -1 for a blank or short one. */
-function sequenceOf(slot: Uint8Array | null): number {
-  if (slot === null || slot.length < BLOB_HEADER) return -1;
+function sequenceOf(slot: Uint8Array | null | undefined): number {
+  if (slot == null || slot.length < BLOB_HEADER) return -1;
   return new DataView(slot.buffer, slot.byteOffset).getUint32(8, true);
 }
 

@@ -1,7 +1,7 @@
 // What the key server asks of the core: the same rooms the device runs, with keys given by the caller.
 
 import { RefusedError, STATUS, statusName } from "../status.ts";
-import { CHUNK_OFFSET, KIT_CONTEXT_MAX } from "./abi.ts";
+import { CHUNK_OFFSET, KIT_CONTEXT_MAX, placesOf } from "./abi.ts";
 import type { Engine, Instance } from "./engine.ts";
 
 /** Labels of SPEC section 3; the number is the index the core knows them by. */
@@ -49,8 +49,8 @@ export class Kit {
     this.#a = call(calls, "kitA");
     this.#b = call(calls, "kitB");
     this.#out = call(calls, "kitOut");
-    this.#frame = call(calls, "framePtr");
-    this.#topic = call(calls, "topicPtr");
+    this.#frame = call(calls, "buffers");
+    this.#topic = placesOf(this.#frame, "host").topic;
   }
 
   /** SPEC S-6; key 16 bytes, context at most 64 bytes, n at most 64. */

@@ -6,10 +6,9 @@ import { Reader, type Revision, readRevision, revisionBytes, u16, u32 } from "./
 import type { TreeNode } from "./tree.ts";
 
 export const CONTROL_FRAME = 128;
-export const COMMANDS_MAX = 16;
+export const COMMANDS_MAX = 8;
 export const NODES_MAX = 4;
-const ACK_SIZE = 57;
-const HELLO_SIZE = 52;
+const ANSWER_SIZE = 77;
 const LAST_PART = 0x80;
 
 /** Everything `set channel` fixes for a member, its ids as hex (SPEC section 10, code 1). */
@@ -173,7 +172,7 @@ export interface ControlKey {
   secret: Uint8Array;
 }
 
-/** One down payload: a frame for each command, 1 to 16 (SPEC C-1 to C-3). */
+/** One down payload: a frame for each command, 1 to 8 (SPEC C-1 to C-3). */
 export function sealDown(
   kit: Kit,
   key: ControlKey,
@@ -206,22 +205,16 @@ export function readUpHeader(payload: Uint8Array): UpHeader | undefined {
   return { kind: counter === 0 ? "hello" : "ack", versionHint: hint >> 4, step: step === 0 ? 0 : 1 };
 }
 
-export interface Ack {
-  kind: "ack";
+/** What an ack and a hello hold (SPEC C-17). */
+export interface Answer {
+  kind: "ack" | "hello";
   revision: Revision;
   echo: string;
-  digest: string;
-  blobSequence: number;
-  version: number;
-  statuses: number[];
-}
-
-export interface Hello {
-  kind: "hello";
-  revision: Revision;
   boot: string;
   digest: string;
   blobSequence: number;
+  bootSequence: number;
+  version: number;
   class: number;
   suites: number;
   channels: number;
@@ -230,7 +223,11 @@ export interface Hello {
   laMax: number;
   /** Channel whose counters are wanted; null if none. */
   want: string | null;
+  statuses: number[];
 }
+
+/** bootSequence while a channel of the device is shut (SPEC T-8). */
+export const SHUT = 0xffffffff;
 
 /** Throws RefusedError if the frame was not sealed with this key; undefined if its text is malformed. */
 export function openUp(
@@ -239,38 +236,25 @@ export function openUp(
   topic: string,
   header: UpHeader,
   payload: Uint8Array,
-): Ack | Hello | undefined {
+): Answer | undefined {
   const counter = header.kind === "hello" ? 0 : 1;
   const { part, chunk } = kit.openFrame(headOf(key, topic, 1, counter), payload);
-  if (part !== LAST_PART) return undefined;
-  return header.kind === "hello" ? parseHello(chunk) : parseAck(chunk);
+  return part === LAST_PART ? parseAnswer(header.kind, chunk) : undefined;
 }
 
-function parseAck(chunk: Uint8Array): Ack | undefined {
-  if (chunk.length !== ACK_SIZE) return undefined;
+function parseAnswer(kind: "ack" | "hello", chunk: Uint8Array): Answer | undefined {
+  if (chunk.length !== ANSWER_SIZE) return undefined;
   const read = new Reader(chunk);
   const revision = readRevision(read);
-  const [echo, digest, blobSequence, version, count] = [
-    read.hex(8),
-    read.hex(16),
-    read.u32(),
-    read.u32(),
-    read.u8(),
-  ];
-  if (count > COMMANDS_MAX) return undefined;
-  return { kind: "ack", revision, echo, digest, blobSequence, version, statuses: [...read.bytes(count)] };
-}
-
-function parseHello(chunk: Uint8Array): Hello | undefined {
-  if (chunk.length !== HELLO_SIZE) return undefined;
-  const read = new Reader(chunk);
-  const revision = readRevision(read);
-  const hello: Hello = {
-    kind: "hello",
+  const answer: Answer = {
+    kind,
     revision,
+    echo: read.hex(8),
     boot: read.hex(8),
     digest: read.hex(16),
     blobSequence: read.u32(),
+    bootSequence: read.u32(),
+    version: read.u32(),
     class: read.u8(),
     suites: read.u8(),
     channels: read.u16(),
@@ -278,9 +262,13 @@ function parseHello(chunk: Uint8Array): Hello | undefined {
     frameMax: read.u8() * 8,
     laMax: read.u8(),
     want: read.hex(8),
+    statuses: [],
   };
-  if (hello.want === "0000000000000000") hello.want = null;
-  return hello.class <= 2 ? hello : undefined;
+  const count = read.u8();
+  if (count > COMMANDS_MAX || answer.class > 2) return undefined;
+  answer.statuses = [...read.bytes(count)];
+  if (answer.want === "0000000000000000") answer.want = null;
+  return answer;
 }
 
 function headOf(key: ControlKey, topic: string, sender: number, counter: number): FrameHead {

@@ -5,7 +5,7 @@ import type { Kit } from "../core/kit.ts";
 import { base, u16 } from "./bytes.ts";
 import type { Setting } from "./commands.ts";
 
-const NO_LOCK = new Uint8Array(8);
+const NO_LOCK = new Uint8Array(16);
 
 /** What a device holds of one channel, as far as the digest covers it; lock is null before its node arrived. */
 export type Entry = Setting & { lock: Uint8Array | null };
@@ -21,11 +21,12 @@ export function digestOf(kit: Kit, realm: Uint8Array, entries: Entry[]): string 
 }
 
 function digestEntry(kit: Kit, realm: Uint8Array, entry: Entry): Uint8Array {
-  const key = concat(entry.lock ?? NO_LOCK, new Uint8Array(8));
+  const suite = (entry.form >> 2) & 3;
   const context = concat(
-    base(0, 16, realm, fromHex(entry.channel), entry.generation),
+    base(suite, 16, realm, fromHex(entry.channel), entry.generation),
+    ...[entry.from, entry.open, entry.to].map(u16),
     Uint8Array.of(entry.form, entry.frame, entry.la, entry.flags),
-    ...[entry.from, entry.open, entry.to, entry.sender, entry.will].map(u16),
+    ...[entry.sender, entry.will].map(u16),
   );
-  return kit.derive(0, key, "sync", context, 16);
+  return kit.derive(suite, entry.lock ?? NO_LOCK, "sync", context, 16);
 }

@@ -45,6 +45,8 @@ export interface DeviceRow {
   synced: boolean;
   lastSeen: number | null;
   blobSequence: number | null;
+  /** Sequence that its boot loaded, as it said last. */
+  bootSequence: number | null;
   alarm: string | null;
 }
 
@@ -286,7 +288,7 @@ export class Records {
   saveDevice(row: DeviceRow): void {
     this.#run(
       `UPDATE device SET class = ?, revision = ?, ask = ?, moved = ?, far = ?, doubt = ?, synced = ?,
-       last_seen = ?, blob_sequence = ?, alarm = ? WHERE id = ?`,
+       last_seen = ?, blob_sequence = ?, boot_sequence = ?, alarm = ? WHERE id = ?`,
       row.class,
       row.revision,
       Number(row.ask),
@@ -296,6 +298,7 @@ export class Records {
       Number(row.synced),
       row.lastSeen,
       row.blobSequence,
+      row.bootSequence,
       row.alarm,
       row.id,
     );
@@ -732,6 +735,7 @@ function deviceRow(row: Row): DeviceRow {
     synced: flag(row, "synced"),
     lastSeen: intOrNull(row, "last_seen"),
     blobSequence: intOrNull(row, "blob_sequence"),
+    bootSequence: intOrNull(row, "boot_sequence"),
     alarm: row.alarm === null ? null : text(row, "alarm"),
   };
 }

@@ -2,7 +2,7 @@
 
 /** "AMPK" */
 export const APPLICATION_ID = 0x414d504b;
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
 
 /**
  * Ids and nonces are hex. Revisions are 16 hex digits, incarnation first, and compare as text.
@@ -39,7 +39,8 @@ CREATE TABLE device (
   synced INTEGER NOT NULL,
   last_seen INTEGER,
   blob_sequence INTEGER,
-  alarm TEXT
+  alarm TEXT,
+  boot_sequence INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE channel (
   id TEXT PRIMARY KEY,
@@ -140,4 +141,5 @@ CREATE TABLE past (
 export const MIGRATIONS: string[] = [
   `ALTER TABLE channel ADD COLUMN step_every INTEGER NOT NULL DEFAULT 86400;
    ALTER TABLE channel ADD COLUMN stepped_at INTEGER NOT NULL DEFAULT 0;`,
+  "ALTER TABLE device ADD COLUMN boot_sequence INTEGER;",
 ];

@@ -677,6 +677,7 @@ function newDevice(id: string, name: string): DeviceRow {
     synced: false,
     lastSeen: null,
     blobSequence: null,
+    bootSequence: null,
     alarm: null,
   };
 }

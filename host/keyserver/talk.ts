@@ -7,15 +7,15 @@ import { RefusedError, STATUS } from "../status.ts";
 import type { World } from "../world.ts";
 import { base, incarnationOf, nextRevision, type Revision, revisionOf } from "./bytes.ts";
 import {
-  type Ack,
+  type Answer,
   COMMANDS_MAX,
   type Command,
   type ControlKey,
-  type Hello,
   openUp,
   packCommands,
   parseCommands,
   readUpHeader,
+  SHUT,
   sealDown,
   type UpHeader,
 } from "./commands.ts";
@@ -40,7 +40,7 @@ const DOUBT = { none: 0, resend: 1, reset: 2, wasReset: 3, given: 4 };
 
 /** A message of a device, and the key it was sealed under. */
 interface Heard {
-  message: Ack | Hello;
+  message: Answer;
   header: UpHeader;
   version: number;
   session?: BootRow;
@@ -130,11 +130,11 @@ export class Talk {
   restored(device: DeviceRow, out: Outcome): void {
     this.#withdraw(device, out);
     this.#forgetHeld(device);
-    const fresh = { far: true, synced: false, doubt: DOUBT.none, blobSequence: null };
+    const fresh = { far: true, synced: false, doubt: DOUBT.none, blobSequence: null, bootSequence: null };
     this.#records.saveDevice({ ...device, ...fresh });
   }
 
-  #hello(device: DeviceRow, heard: Heard, hello: Hello, out: Outcome): void {
+  #hello(device: DeviceRow, heard: Heard, hello: Answer, out: Outcome): void {
     device.class = hello.class;
     out.tell("hello", { device: device.name, detail: `class ${hello.class}, revision ${hello.revision}` });
     if (hello.class !== 0 && heard.session === undefined) {
@@ -155,7 +155,7 @@ export class Talk {
   }
 
   /** An ack that settles nothing has the outstanding revision sent again (SPEC V-3). */
-  #ack(device: DeviceRow, ack: Ack, out: Outcome): void {
+  #ack(device: DeviceRow, ack: Answer, out: Outcome): void {
     out.tell("ack", { device: device.name, detail: `revision ${ack.revision}` });
     const waiting = this.#records.outstanding(device.id);
     const commands = waiting && parseCommands(waiting.commands);
@@ -184,7 +184,7 @@ export class Talk {
   }
 
   /** SPEC V-4, from the ack of the newest revision only. Complete and yet another digest: tell it all again. */
-  #judge(device: DeviceRow, ack: Ack, out: Outcome): void {
+  #judge(device: DeviceRow, ack: Answer, out: Outcome): void {
     if (!isComplete(this.#records, this.#desired, device)) return;
     const held = this.#records.held(device.id).filter((row) => row.generation !== 0);
     device.synced = digestOf(this.#kit, this.#realm, held) === ack.digest;
@@ -211,12 +211,11 @@ export class Talk {
    * given: then every later ack is younger than it. A revision that replaces channels stays: old hellos
    * must not spend sender numbers.
    */
-  #compareSequence(device: DeviceRow, hello: Hello, out: Outcome): void {
+  #compareSequence(device: DeviceRow, hello: Answer, out: Outcome): void {
     const waiting = this.#records.outstanding(device.id);
-    const seen = device.blobSequence ?? 0;
-    if (hello.blobSequence >= seen) {
+    if (!wentBack(device, hello)) {
       const isNewest = waiting === undefined && hello.revision === device.revision;
-      if (isNewest) device.blobSequence = hello.blobSequence;
+      if (isNewest) this.#noteSequence(device, hello);
     } else if (waiting === undefined || isCheap(parseCommands(waiting.commands))) {
       if (waiting !== undefined) this.#withdraw(device, out);
       device.moved = true;
@@ -224,13 +223,17 @@ export class Talk {
   }
 
   /** SPEC V-11: a storing device's blob sequence only rises; an older one is a rollback or a clone. */
-  #watchSequence(device: DeviceRow, ack: Ack, out: Outcome): void {
-    if (device.class === 0 && device.blobSequence !== null && ack.blobSequence < device.blobSequence) {
-      const detail = `its stored state went back from ${device.blobSequence} to ${ack.blobSequence}`;
-      this.#raise(device, detail, out);
+  #watchSequence(device: DeviceRow, ack: Answer, out: Outcome): void {
+    if (device.class === 0 && wentBack(device, ack)) {
+      const went = `its stored state went back from ${device.blobSequence} to ${ack.bootSequence}`;
+      this.#raise(device, ack.bootSequence === SHUT ? "a record it stored is broken" : went, out);
       this.#loseAll(device);
     }
-    device.blobSequence = ack.blobSequence;
+    this.#noteSequence(device, ack);
+  }
+
+  #noteSequence(device: DeviceRow, { blobSequence, bootSequence }: Answer): void {
+    Object.assign(device, { blobSequence, bootSequence });
   }
 
   /** New sender numbers in all its channels. */
@@ -470,10 +473,16 @@ export class Talk {
    * SPEC V-8. A hello under K(v) may be an old one: nothing is given up before the device speaks in the
    * session. A grant at or below the revision that this boot holds was not taken and never will be.
    */
-  #bootHello(device: DeviceRow, hello: Hello, out: Outcome): void {
+  #bootHello(device: DeviceRow, hello: Answer, out: Outcome): void {
     const known = this.#records.boot(device.id, hello.boot);
     if (known?.confirmed && known.random === null) {
       out.tell("ignored", { device: device.name, detail: "a boot that is over" });
+      return;
+    }
+    if (known?.confirmed && hello.revision >= known.revision) {
+      device.ask = true;
+      this.#records.saveDevice(device);
+      this.reconcile(device.id, true, out);
       return;
     }
     const usable = known?.random && known.revision > hello.revision;
@@ -546,7 +555,7 @@ export class Talk {
     this.#withdraw(device, out);
     this.#records.clearHeld(device.id);
     this.#desired.booted(device);
-    Object.assign(device, { ask: true, doubt: 0, blobSequence: null });
+    Object.assign(device, { ask: true, doubt: 0, blobSequence: null, bootSequence: null });
     this.#records.saveDevice(device);
     out.tell("session", { device: device.name });
   }
@@ -599,7 +608,7 @@ export class Talk {
     return undefined;
   }
 
-  #tryOpen(key: ControlKey, topic: string, header: UpHeader, payload: Uint8Array): Ack | Hello | undefined {
+  #tryOpen(key: ControlKey, topic: string, header: UpHeader, payload: Uint8Array): Answer | undefined {
     if ((key.version & 15) !== header.versionHint) return undefined;
     try {
       return openUp(this.#kit, key, topic, header, payload);
@@ -614,13 +623,23 @@ export class Talk {
   }
 }
 
+/**
+ * Whether an answer tells of stored state older than what was seen (SPEC V-11), or of a broken record, for the first
+ * time. Both slots hold the same, under two sequences: to have booted from the lower one is no loss.
+ */
+function wentBack(device: DeviceRow, { blobSequence, bootSequence }: Answer): boolean {
+  const seen = device.blobSequence ?? 0;
+  if (bootSequence === device.bootSequence || device.bootSequence === SHUT) return blobSequence < seen;
+  return bootSequence === SHUT || bootSequence + 1 < seen;
+}
+
 function nextDoubt(doubt: number): number {
   if (doubt === DOUBT.none) return DOUBT.resend;
   return doubt === DOUBT.resend ? DOUBT.reset : DOUBT.given;
 }
 
 /** An ack counts for the outstanding revision if it came after it: it carries its query's nonce. */
-function answers(ack: Ack, row: RevisionRow, commands: Command[]): boolean {
+function answers(ack: Answer, row: RevisionRow, commands: Command[]): boolean {
   const nonce = commands.find((command) => command.kind === "query")?.nonce ?? NOBODY;
   return ack.revision === row.revision && ack.echo === nonce && ack.statuses.length === commands.length;
 }

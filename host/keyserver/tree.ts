@@ -79,7 +79,7 @@ export function seedOf(scope: Scope, secret: Uint8Array): Uint8Array {
 /** SPEC K-7, from any node that covers `to`. */
 export function lockUnder(scope: Scope, node: TreeNode, to: number): Uint8Array {
   const leaf = descend(scope, node, STEPS + to);
-  return scope.kit.derive(scope.suite, leaf, "lock", concat(context(scope, 8), u16(to)), 8);
+  return scope.kit.derive(scope.suite, leaf, "lock", concat(context(scope, 16), u16(to)), 16);
 }
 
 /** What is left of a generation's tree. */

@@ -167,8 +167,6 @@ export class FakeDevice {
     this.credit += 1;
   }
 
-  pin(): void {}
-
   close(): void {
     this.closed = true;
   }

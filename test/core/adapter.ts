@@ -1,23 +1,30 @@
 // The shipped module behind the interface of the slow twin: the same scripts and cases run over both.
 
 import {
+  ACK,
   CHUNK_OFFSET,
   CONTROL_FRAME,
+  CONTROL_FRAMES,
   FLAG_FINAL,
   FLAG_FIRST,
   FLAG_STORED,
+  HELLO,
+  type Places,
+  PREVIOUS_COUNT_AT,
+  PREVIOUS_SIZE_AT,
+  placesOf,
   WANT_OFFSET,
 } from "../../host/core/abi.ts";
 import type { Build, Engine, Instance } from "../../host/core/engine.ts";
 import { STATUS } from "../../host/status.ts";
 import { type Bytes, concat, unhex, utf8 } from "../twin/bytes.ts";
 import type { DeviceModel, DeviceOptions, Identity, Outcome } from "../twin/model.ts";
-import { openBlob, sealBlob, storageKey } from "../twin/storage.ts";
+import { isCutOff, openBlob, sealBlob, storageKey } from "../twin/storage.ts";
 import { joinPart, type PartJoin } from "../twin/window.ts";
 
 const STATE_SIZE = 160;
 const SEQUENCE_AT = 144;
-const DIRTY_AT = 158;
+const DIRTY_AT = 92;
 const ROW_SIZE = 68;
 const OUT_SIZE = 20;
 const MARK_SIZE = 48;
@@ -32,7 +39,7 @@ export function tablesOf(build: Build): { channels: number; channelSize: number;
   const host = build === "host";
   const leaves = host ? 15 : 4;
   const channels = host ? 1024 : 4;
-  return { channels, channelSize: 224 + 16 * leaves + 60, rows: channels + (host ? 65536 : 8) };
+  return { channels, channelSize: 232 + 16 * leaves + 60, rows: channels + (host ? 65536 : 8) };
 }
 
 /** The build that a device with such options runs. */
@@ -48,7 +55,7 @@ export class CoreModel implements DeviceModel {
   private readonly memory: Uint8Array;
   private readonly view: DataView;
   private readonly frame: number;
-  private readonly topicAt: number;
+  private readonly places: Places;
   private identity: Identity | null = null;
   private running = false;
   private waiting: Waiting | null = null;
@@ -60,8 +67,8 @@ export class CoreModel implements DeviceModel {
     this.instance = engine.instantiate(this.build);
     this.memory = this.instance.memory;
     this.view = new DataView(this.memory.buffer, this.memory.byteOffset);
-    this.frame = this.call("framePtr");
-    this.topicAt = this.call("topicPtr");
+    this.frame = this.call("buffers");
+    this.places = placesOf(this.frame, this.build);
   }
 
   private call(name: string, ...args: number[]): number {
@@ -79,18 +86,22 @@ export class CoreModel implements DeviceModel {
   private pending(): Outcome | null {
     const barred = this.barred();
     if (barred !== null) return barred;
-    return this.memory[this.call("statePtr") + DIRTY_AT] === 1 ? { status: STATUS.PENDING } : null;
+    return this.memory[this.places.state + DIRTY_AT] === 1 ? { status: STATUS.PENDING } : null;
   }
 
   private slotOf(id: string): number {
-    this.memory.set(unhex(id), this.frame);
-    return this.call("channelSlot");
+    const bytes = unhex(id);
+    for (let slot = 0; slot < tablesOf(this.build).channels; ++slot) {
+      const at = this.call("channelPtr", slot);
+      if (at !== 0 && bytes.every((byte, i) => byte === this.memory[at + i])) return slot;
+    }
+    return -1;
   }
 
   private setTopic(topic: string): number {
     const bytes = utf8(topic);
-    if (bytes.length > this.call("topicMax")) return -1;
-    this.memory.set(bytes, this.topicAt);
+    if (bytes.length > this.places.topicMax) return -1;
+    this.memory.set(bytes, this.places.topic);
     return bytes.length;
   }
 
@@ -103,21 +114,9 @@ export class CoreModel implements DeviceModel {
 
   private asks(status: number): Outcome {
     if (status !== STATUS.BAD_TAG && status !== STATUS.UNKNOWN_EPOCH) return { status };
-    const asks = this.call("asks") === 1;
-    if (asks) this.memory[this.findAsk()] = 0;
+    const asks = this.memory[this.places.ask] === 1;
+    this.memory[this.places.ask] = 0;
     return { status, asks };
-  }
-
-  /** Address of the byte behind asks(), which only hello() clears: the one that makes it 0. */
-  private askAt = -1;
-  private findAsk(): number {
-    for (let at = 0; this.askAt < 0 && at < this.memory.length; ++at) {
-      if (this.memory[at] !== 1) continue;
-      this.memory[at] = 0;
-      if (this.call("asks") === 0) this.askAt = at;
-      this.memory[at] = 1;
-    }
-    return this.askAt;
   }
 
   provision(identity: Identity, bootNonce: Bytes): Outcome {
@@ -141,15 +140,16 @@ export class CoreModel implements DeviceModel {
     if (written.length === 2 && newest < 0) return this.stop(STATUS.BAD_RECORD);
     if (newest < 0) this.init(identity, bootNonce);
     else if (newest < order.length - 1) this.load(identity, bootNonce, order[newest] as Bytes);
-    let lost = valid.includes(false) ? 1 : 0;
+    const torn = order.find((_, i) => valid[i] === false);
+    let broken = 0;
     for (const mark of marks) {
-      if (mark.length !== MARK_SIZE) continue;
+      if (mark.length !== MARK_SIZE || isCutOff(mark)) continue;
       this.memory.set(mark, this.frame);
       const status = this.call("loadMark");
       if (status === STATUS.NO_ROOM) return this.stop(STATUS.NO_ROOM);
-      if (status === STATUS.BAD_RECORD) lost++;
+      if (status === STATUS.BAD_RECORD) broken = 1;
     }
-    for (let i = 0; i < lost; ++i) this.call("loadEnd", 1);
+    this.call("loadEnd", torn === undefined ? 0 : 1, torn ? Math.max(sequenceOf(torn), 0) : 0, broken);
     return { status: STATUS.OK };
   }
 
@@ -162,15 +162,14 @@ export class CoreModel implements DeviceModel {
     this.init(identity, bootNonce);
     if (blob.length < BLOB_HEADER) return false;
     this.memory.set(blob.subarray(0, BLOB_HEADER), this.frame);
-    let status = this.call("loadBegin");
-    let at = BLOB_HEADER;
-    for (let size = this.call("loadSize"); status <= STATUS.MORE && size > 0; size = this.call("loadSize")) {
-      if (at + size > blob.length) return false;
+    this.call("loadBegin");
+    const size = this.places.blobChunk;
+    for (let at = BLOB_HEADER; at + size <= blob.length; at += size) {
       this.memory.set(blob.subarray(at, at + size), this.frame);
-      at += size;
-      status = this.call("loadNext");
+      const status = this.call("loadNext");
+      if (status !== STATUS.MORE) return status === STATUS.OK && at + size === blob.length;
     }
-    return status === STATUS.OK && at === blob.length;
+    return false;
   }
 
   protect(channel: string, text: Bytes, topic: string, will: boolean): Outcome {
@@ -213,7 +212,7 @@ export class CoreModel implements DeviceModel {
     const status = call();
     if (status === STATUS.OK) return null;
     if (status !== STATUS.STORE_MARK) return status;
-    const at = this.call("recordPtr");
+    const at = this.places.record;
     return this.memory.slice(at, at + MARK_SIZE);
   }
 
@@ -227,9 +226,11 @@ export class CoreModel implements DeviceModel {
     const high = (payload[1] ?? 0) >> 4;
     const generation = this.view.getUint32(at + 8, true);
     const previous =
-      this.memory[at + 74] !== 0 && high !== (generation & 15) && high === ((generation - 1) & 15);
-    const size = (this.memory[at + (previous ? 73 : 21)] ?? 0) << 3;
-    const narrow = ((this.memory[at + (previous ? 75 : 23)] ?? 0) & 4) !== 0;
+      this.memory[at + PREVIOUS_COUNT_AT] !== 0 &&
+      high !== (generation & 15) &&
+      high === ((generation - 1) & 15);
+    const size = (this.memory[at + (previous ? PREVIOUS_SIZE_AT : 21)] ?? 0) << 3;
+    const narrow = ((this.memory[at + (previous ? PREVIOUS_COUNT_AT + 1 : 23)] ?? 0) & 4) !== 0;
     const count = payload.length / size;
     if (slot < 0) return this.pass(STATUS.NO_CHANNEL);
     if (!Number.isInteger(count) || count < 1 || count > (narrow ? 1 : MESSAGE_FRAMES)) {
@@ -244,15 +245,15 @@ export class CoreModel implements DeviceModel {
         (i === 0 ? FLAG_FIRST : 0) | (i === count - 1 ? FLAG_FINAL : 0) | (stored ? FLAG_STORED : 0);
       status = this.call("unprotect", slot, size, topicLen, flags);
       if (status > STATUS.STORE_MARK) return this.asks(status);
-      const out = this.call("outPtr");
+      const out = this.places.out;
       if (i === 0) first = this.view.getUint16(out + 14, true);
       const length = this.view.getUint32(out + 4, true);
       chunks.push(this.memory.slice(this.frame + CHUNK_OFFSET, this.frame + CHUNK_OFFSET + length));
     }
-    const out = this.memory.slice(this.call("outPtr"), this.call("outPtr") + OUT_SIZE);
+    const out = this.memory.slice(this.places.out, this.places.out + OUT_SIZE);
     const outcome = () => this.opened(channel, out, first, chunks, narrow, stored);
     if (status === STATUS.OK) return outcome();
-    const record = this.memory.slice(this.call("recordPtr"), this.call("recordPtr") + MARK_SIZE);
+    const record = this.memory.slice(this.places.record, this.places.record + MARK_SIZE);
     this.waiting = { kind: "unprotect", finish: outcome };
     return { status, record };
   }
@@ -305,15 +306,10 @@ export class CoreModel implements DeviceModel {
     const count = payload.length / CONTROL_FRAME;
     const topicLen = this.setTopic(topic);
     if (topicLen < 0) return this.pass(STATUS.BAD_ARGUMENT);
-    if (!Number.isInteger(count) || count < 1 || count > 16) return this.pass(STATUS.BAD_LENGTH);
-    let status: number = STATUS.MORE;
-    for (const pass of [1, 2]) {
-      for (let i = 0; i < count; ++i) {
-        this.memory.set(payload.subarray(i * CONTROL_FRAME, (i + 1) * CONTROL_FRAME), this.frame);
-        status = this.call("control", CONTROL_FRAME, topicLen, i, count, pass);
-        if (status > STATUS.STORE_BLOB) return this.asks(status);
-      }
-    }
+    if (!Number.isInteger(count) || count < 1 || count > CONTROL_FRAMES) return this.pass(STATUS.BAD_LENGTH);
+    this.memory.set(payload, this.frame);
+    const status = this.call("control", payload.length, topicLen);
+    if (status > STATUS.STORE_BLOB) return this.asks(status);
     this.forgetJoins();
     return { status };
   }
@@ -334,7 +330,8 @@ export class CoreModel implements DeviceModel {
     const barred = this.pending();
     if (barred !== null) return barred;
     const topicLen = this.setTopic(topic);
-    return topicLen < 0 ? { status: STATUS.BAD_ARGUMENT } : this.answer(this.call("ack", topicLen));
+    this.memory.fill(0, this.frame + WANT_OFFSET, this.frame + WANT_OFFSET + 8);
+    return topicLen < 0 ? { status: STATUS.BAD_ARGUMENT } : this.answer(this.call("answer", ACK, topicLen));
   }
 
   hello(topic: string, want: Bytes): Outcome {
@@ -343,24 +340,22 @@ export class CoreModel implements DeviceModel {
     if (want.length !== 8) return { status: STATUS.BAD_ARGUMENT };
     const topicLen = this.setTopic(topic);
     this.memory.set(want, this.frame + WANT_OFFSET);
-    return topicLen < 0 ? { status: STATUS.BAD_ARGUMENT } : this.answer(this.call("hello", topicLen));
+    return topicLen < 0 ? { status: STATUS.BAD_ARGUMENT } : this.answer(this.call("answer", HELLO, topicLen));
   }
 
   saveBlob(sequence: number): Outcome {
     const barred = this.barred();
     if (barred !== null) return barred;
-    const at = this.call("statePtr") + SEQUENCE_AT;
+    const at = this.places.state + SEQUENCE_AT;
     const held = this.view.getUint32(at, true);
     const fits = Number.isInteger(sequence) && sequence > held && sequence <= SEQUENCE_MAX;
     if (this.options.class !== 0 || !fits) return { status: STATUS.BAD_ARGUMENT };
     const before = this.memory.slice(at, at + 12);
     this.view.setUint32(at, sequence - 1, true);
-    this.memory[at + 8] = 0;
-    const chunks = this.call("saveBegin");
+    this.call("saveBegin");
     const parts = [this.memory.slice(this.frame, this.frame + BLOB_HEADER)];
-    for (let i = 0; i < chunks; ++i) {
-      const length = this.call("saveNext");
-      parts.push(this.memory.slice(this.frame, this.frame + length));
+    for (let size = this.call("saveNext"); size > 0; size = this.call("saveNext")) {
+      parts.push(this.memory.slice(this.frame, this.frame + size));
     }
     const after = this.memory.slice(at, at + 12);
     this.memory.set(before, at);
@@ -404,7 +399,7 @@ export class CoreModel implements DeviceModel {
 
   snapshot(): string {
     const { channels, channelSize, rows } = tablesOf(this.build);
-    const at = this.call("statePtr");
+    const at = this.places.state;
     const size = STATE_SIZE + channels * channelSize + rows * ROW_SIZE;
     return Buffer.from(this.memory.subarray(at, at + size)).toString("base64");
   }

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { instantiate } from "@assemblyscript/loader";
+import { placesOf } from "../../host/core/abi.ts";
 import { CoreTrapError } from "../../host/core/engine.ts";
 import { STATUS } from "../../host/status.ts";
 import { test, testEngine } from "../support/engines.ts";
@@ -39,17 +40,17 @@ for (const build of BUILDS) {
 
   test(`module ${build}: is instantiated by @assemblyscript/loader as it is by the host`, async () => {
     const { exports } = await instantiate<Record<string, () => number>>(bytesOf(build), {});
-    assert.equal(exports.framePtr?.(), engine.instantiate(build).calls.framePtr?.());
+    assert.equal(exports.buffers?.(), engine.instantiate(build).calls.buffers?.());
   });
 
   test(`module ${build}: refuses every call before it has an identity`, () => {
     const { calls } = engine.instantiate(build);
     assert.equal(calls.protect?.(0, 0, 0, 1, 0, 0), STATUS.NO_IDENTITY);
     assert.equal(calls.unprotect?.(0, 64, 0, 3), STATUS.NO_IDENTITY);
-    assert.equal(calls.control?.(128, 0, 0, 1, 1), STATUS.NO_IDENTITY);
+    assert.equal(calls.control?.(128, 0), STATUS.NO_IDENTITY);
     assert.equal(calls.beacon?.(0, 25), STATUS.NO_IDENTITY);
-    assert.equal(calls.ack?.(0), STATUS.NO_IDENTITY);
-    assert.equal(calls.hello?.(0, -1), STATUS.NO_IDENTITY);
+    assert.equal(calls.answer?.(0, 0), STATUS.NO_IDENTITY);
+    assert.equal(calls.answer?.(1, 0), STATUS.NO_IDENTITY);
   });
 
   test(`module ${build}: survives hostile arguments without a trap, and stays without identity`, () => {
@@ -168,38 +169,54 @@ test("core: a trap is a CoreTrapError, and leaves no byte in memory", () => {
 
 test("core: a device that was given only its storage key has no identity until a blob verified [T-6]", () => {
   const { calls, memory } = engine.instantiate("device");
-  memory.set(run(1, 56), calls.framePtr?.() as number);
+  memory.set(run(1, 56), calls.buffers?.() as number);
   assert.equal(calls.init?.(0, 1), STATUS.OK);
-  assert.equal(calls.hello?.(0), STATUS.NO_IDENTITY);
-  for (const rowChunks of [0, 1, 3, 0x7fffffff, 0xffffffff]) {
-    memory.set(run(1, 56), calls.framePtr?.() as number);
-    calls.init?.(0, 1);
-    const header = Buffer.alloc(16);
-    header.write("AMPB");
-    header.writeUInt8(1, 4);
-    header.writeUInt32LE(rowChunks, 12);
-    memory.set(header, calls.framePtr?.() as number);
-    const status = calls.loadBegin?.();
-    assert.ok(status === STATUS.BAD_RECORD || (calls.loadSize?.() ?? 0) > 0, `${rowChunks} chunks of rows`);
-    assert.equal(calls.hello?.(0), STATUS.NO_IDENTITY);
-  }
+  assert.equal(calls.answer?.(0, 0), STATUS.NO_IDENTITY);
+  calls.loadBegin?.();
+  assert.equal(calls.loadNext?.(), STATUS.BAD_RECORD);
+  assert.equal(calls.answer?.(0, 0), STATUS.NO_IDENTITY);
 });
 
-test("core: saving or pinning drops a payload whose mark waits, so it is not taken by another's [R-10]", () => {
-  for (const between of ["saveBegin", "pin"] as const) {
-    const { model, id, generation } = busyDevice();
-    const frame = sealAs(generation, 77, 0, 0);
-    const { calls } = model.instance;
-    assert.equal(model.unprotect(hex(id), frame, "a/b", false).status, STATUS.STORE_MARK);
-    if (between === "pin") calls.pin?.(0, 78);
-    else for (let left = calls.saveBegin?.() ?? 0; left > 0; --left) calls.saveNext?.();
-    calls.stored?.();
-    const again = new Uint8Array(frame);
-    model.confirm(false);
-    assert.equal(model.unprotect(hex(id), again, "a/b", false).status, STATUS.STORE_MARK);
-    model.confirm(true);
-    assert.equal(model.unprotect(hex(id), frame, "a/b", false).status, STATUS.REPLAYED);
+test("core: a blob has an identity with its last chunk, and nothing is done before [T-3, T-6]", () => {
+  const { model } = busyDevice();
+  const { calls, memory } = model.instance;
+  const frame = calls.buffers?.() as number;
+  const chunks: Bytes[] = [];
+  calls.saveBegin?.();
+  const header = memory.slice(frame, frame + 16);
+  for (let size = calls.saveNext?.() ?? 0; size > 0; size = calls.saveNext?.() ?? 0) {
+    chunks.push(memory.slice(frame, frame + size));
   }
+  const { state } = placesOf(frame, "device");
+  const other = engine.instantiate("device");
+  const identity = [REALM, DEVICE, new Uint8Array(8), memory.slice(state + 112, state + 144)];
+  other.memory.set(Buffer.concat(identity), frame);
+  assert.equal(other.calls.init?.(0, 1), STATUS.OK);
+  other.memory.set(header, frame);
+  other.calls.loadBegin?.();
+  for (const [i, chunk] of chunks.entries()) {
+    assert.equal(other.calls.answer?.(0, 0), STATUS.NO_IDENTITY);
+    other.memory.set(chunk, frame);
+    assert.equal(other.calls.loadNext?.(), i === chunks.length - 1 ? STATUS.OK : STATUS.MORE);
+  }
+  assert.equal(other.calls.answer?.(0, 0), STATUS.OK);
+  assert.equal(other.calls.loadNext?.(), STATUS.BAD_RECORD, "one chunk too many");
+  assert.equal(other.calls.answer?.(0, 0), STATUS.NO_IDENTITY);
+});
+
+test("core: saving drops a payload whose mark waits, so it is not taken by another's [R-10]", () => {
+  const { model, id, generation } = busyDevice();
+  const frame = sealAs(generation, 77, 0, 0);
+  const { calls } = model.instance;
+  assert.equal(model.unprotect(hex(id), frame, "a/b", false).status, STATUS.STORE_MARK);
+  calls.saveBegin?.();
+  while (calls.saveNext?.() ?? 0);
+  calls.stored?.();
+  const again = new Uint8Array(frame);
+  model.confirm(false);
+  assert.equal(model.unprotect(hex(id), again, "a/b", false).status, STATUS.STORE_MARK);
+  model.confirm(true);
+  assert.equal(model.unprotect(hex(id), frame, "a/b", false).status, STATUS.REPLAYED);
 });
 
 test("core: nothing is sealed or opened between the chunks of a blob", () => {
@@ -211,21 +228,21 @@ test("core: nothing is sealed or opened between the chunks of a blob", () => {
   assert.equal(model.protect(hex(id), utf8("x"), "a/b", false).status, STATUS.OK);
 });
 
-test("core: a payload dropped while it is applied stops the device [C-4, N-3]", () => {
+test("core: a control payload leaves nothing of itself, applied or refused in its last frame [C-4, N-3]", () => {
   const { model, generation } = busyDevice();
-  const { instance } = model;
   const server = new Client(REALM, DEVICE, KEY);
+  const fresh = run(0x99, 32);
   const set: Command = { code: 1, parameters: parametersOf(generation, { open: 5 }) };
-  const payload = server.seal(server.base(), revisionOf(1, 50), [set, set], DOWN);
-  const [frame, topic] = [instance.calls.framePtr?.() as number, instance.calls.topicPtr?.() as number];
-  instance.memory.set(utf8(DOWN), topic);
-  const feed = (index: number, pass: number) => {
-    instance.memory.set(payload.subarray(index * 128, index * 128 + 128), frame);
-    return instance.calls.control?.(128, DOWN.length, index, 2, pass);
-  };
-  assert.deepEqual([feed(0, 1), feed(1, 1), feed(0, 2)], [STATUS.MORE, STATUS.MORE, STATUS.MORE]);
-  instance.calls.discard?.();
-  assert.equal(instance.calls.hello?.(0), STATUS.NO_IDENTITY);
+  const commands = [set, server.ratchet(fresh), { code: 8, nonce: run(0xb0, 8) } as Command];
+  const payload = server.seal(server.base(), revisionOf(1, 50), commands, DOWN);
+  const bad = Uint8Array.from(payload);
+  bad[bad.length - 1] = (bad[bad.length - 1] as number) ^ 1;
+  const before = model.snapshot();
+  assert.equal(model.control(bad, DOWN).status, STATUS.BAD_TAG);
+  assert.equal(model.snapshot(), before);
+  assertAbsent(model, { "fresh bytes": fresh });
+  assert.equal(model.control(payload, DOWN).status, STATUS.STORE_BLOB);
+  assertAbsent(model, { "fresh bytes": fresh });
 });
 
 for (const suite of [0, 1, 2, 3]) {

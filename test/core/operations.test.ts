@@ -33,8 +33,7 @@ function recording(trace: string[]): Engine {
       const recorded = (...args: number[]): number => {
         const before = operations?.() ?? 0;
         const status = call(...args);
-        // The adapter calls it as often as memory happens to hold a 1.
-        if (name !== "asks") trace.push(`${name} = ${status}: ${(operations?.() ?? 0) - before}`);
+        trace.push(`${name} = ${status}: ${(operations?.() ?? 0) - before}`);
         return status;
       };
       return [name, recorded] as const;
@@ -110,7 +109,7 @@ for (const suite of [0, 1, 2, 3]) {
     options,
     () => {
       const first = live(suite, 1);
-      assert.ok(first.length > 80);
+      assert.ok(first.length > 60, `${first.length} calls`);
       for (let seed = 2; seed <= DEVICES; ++seed) assert.deepEqual(live(suite, seed), first, `seed ${seed}`);
     },
   );

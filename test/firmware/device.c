@@ -7,7 +7,7 @@
  *   outgoing    STATUS topic payload
  *   subscription <index>    STATUS topic
  *   channel <topic>    STATUS id generation step from to frame_size text_max sender narrow
- *   pin <topic> <sender>    hello    tick    close    STATUS
+ *   hello    tick    close    STATUS
  *   cut <n> <bytes>    the n-th write from now on stops after so many bytes, and the process ends with 9
  *   fail <n>    the next n calls of the port fail
  *   smash    writes over the core's memory: addresses that it keeps become wild
@@ -279,7 +279,6 @@ static void run(char **words)
     if (strcmp(name, "open") == 0) status = open_device(words);
     else if (strcmp(name, "hello") == 0) amp_hello(&device);
     else if (strcmp(name, "tick") == 0) status = amp_tick(&device);
-    else if (strcmp(name, "pin") == 0) status = amp_pin(&device, words[1], (uint16_t)atoi(words[2]));
     else if (strcmp(name, "close") == 0) amp_close(&device);
     else if (strcmp(name, "cut") == 0) cut_at = atol(words[1]), cut_bytes = atol(words[2]);
     else if (strcmp(name, "fail") == 0) failures = atol(words[1]);

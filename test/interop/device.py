@@ -340,7 +340,7 @@ class Scope:
         return self.derive(v, b"A1-step", u16(step), 16)
 
     def lock(self, leaf, to):
-        return self.derive(leaf, b"A1-lock", u16(to), 8)
+        return self.derive(leaf, b"A1-lock", u16(to), 16)
 
 
 def cut(scope, node, base):
@@ -415,7 +415,6 @@ class Row:
         self.n1 = self.n0 = self.key = self.parts = None
         self.closed_below = False
         self.bound = 0
-        self.pinned = 0
 
     def check(self, epoch, counter):
         if self.n1 is None or epoch > self.n1.epoch:
@@ -475,7 +474,7 @@ class Channel:
         self.generation = self.step = self.first = self.open = self.to = 0
         self.form = self.f8 = self.la = self.flags = self.sender = self.will = 0
         self.v = ZERO16
-        self.lock = ZERO8
+        self.lock = ZERO16
         self.hold = 0
         self.nodes = []
         self.previous = None
@@ -486,6 +485,7 @@ class Channel:
     ahead = property(lambda self: self.la >> 4)
     base = property(lambda self: max(self.step - self.late, 0))
     narrow = property(lambda self: bool(self.flags & 4))
+    shut = property(lambda self: self.hold == 0xFFFF)  # [T-8]
     mark_block = property(lambda self: (1, 16, 64)[self.flags >> 3 & 3])
 
     def params(self):
@@ -544,16 +544,16 @@ class Device:
         self.realm, self.ident = realm, ident
         self.kind, self.slots, self.senders, self.suites = kind, channels, senders, suites
         self.layout, self.frame_max = layout, frame_max
-        self.leaves_kept = 4 if layout == 1 else 15
+        self.leaves_kept, self.rows_in_chunk = (4, 13) if layout == 1 else (15, 20)
         self.boot_nonce = boot_nonce if kind == 1 else ZERO8
         self.storage_key = storage_key or Scope(0, realm, ident, 0).derive(key, b"A1-stor", b"", 32)
         self.version, self.key, self.next_key = 0, key, None
-        self.session = None
+        self.session, self.heard = None, False
         self.revision = 0
         self.echo, self.statuses = ZERO8, []
         self.channels = [None] * channels
         self.rows = []
-        self.sequence = self.highest_sequence = self.mark_number = 0
+        self.sequence = self.highest_sequence = self.boot_sequence = self.mark_number = 0
         self.failures = 0
         self.credit, self.busy_count = 16, 0
         self.clock = 0  # payloads and ticks, for B-4
@@ -609,7 +609,7 @@ class Device:
         self._no_pending()
         self.clock += 1
         count = len(payload) // 128
-        if len(payload) % 128 or not 1 <= count <= 16:
+        if len(payload) % 128 or not 1 <= count <= 8:
             raise Refused("BAD_LENGTH")
         frames = [payload[i * 128 : i * 128 + 128] for i in range(count)]
         version, step, chunks, revision = self._verify_control(frames, topic)
@@ -621,6 +621,8 @@ class Device:
             raise Refused("BAD_SESSION")
         if revision < self.revision:
             raise Refused("OLD_REVISION")
+        if step == 1:
+            self.heard = True  # [C-18]
         if revision == self.revision:
             for chunk in chunks:
                 if chunk[0:1] == b"\x08" and len(chunk) == 9:
@@ -738,7 +740,7 @@ class Device:
             self._keep_previous(c, generation, flags)
         c.generation, c.step, c.first, c.open, c.to, c.v = generation, step, first, opened, to, v
         c.form, c.f8, c.la, c.flags, c.sender, c.will = form, f8, la, flags, sender, will
-        c.nodes, c.lock, c.hold = [], ZERO8, 0
+        c.nodes, c.lock, c.hold = [], ZERO16, 0
         c.own.restart()
         c.will_own.restart()
         self._expire_previous(c)
@@ -752,13 +754,13 @@ class Device:
             self._move(c, step, v)
         c.open = max(c.open, opened)
         if to > c.to:
-            c.to, c.lock = to, ZERO8
+            c.to, c.lock = to, ZERO16
 
     def _keep_previous(self, c, generation, flags):
         """[C-11]"""
         kept = []
         first = None
-        if flags & 0x80 and generation == c.generation + 1:
+        if flags & 0x80 and generation == c.generation + 1 and not c.shut:
             scope = self.scope(c)
             for step in range(max(c.base, c.open), min(c.step + c.ahead, 4095) + 1):
                 secret = leaf(scope, c.nodes, step)
@@ -791,7 +793,7 @@ class Device:
         refusal, held = None, 0
         for h, key in struct.iter_unpack("<H16s", body[13:]):
             status, c.nodes = insert_node(scope, c.nodes, (h, key), (c.first, c.to), c.base)
-            if status == "OK" and c.lock == ZERO8:
+            if status == "OK" and c.lock == ZERO16:
                 last = leaf(scope, c.nodes, c.to)
                 if last is not None:
                     c.lock = scope.lock(last, c.to)  # [K-7]
@@ -827,6 +829,7 @@ class Device:
             raise Refused("BAD_COMMAND")
         self._reset(b"")
         self.session = Scope(0, self.realm, self.ident, self.version).derive(self.key, b"A1-sess", body, 16)
+        self.heard = False
 
     def _grant_counters(self, body):
         ident, generation, step, sender, first, end = struct.unpack("<8sIHHII", body)
@@ -848,37 +851,32 @@ class Device:
         total = 0
         for c in self.channels:
             if c is not None:
-                extra = struct.pack("<BBBBHHHHH", c.form, c.f8, c.la, c.flags, c.first, c.open, c.to, c.sender, c.will)
-                entry = Scope(0, self.realm, c.ident, c.generation).derive(c.lock + ZERO8, b"A1-sync", extra, 16)
+                extra = struct.pack("<HHHBBBBHH", c.first, c.open, c.to, c.form, c.f8, c.la, c.flags, c.sender, c.will)
+                entry = self.scope(c).derive(c.lock, b"A1-sync", extra, 16)
                 total ^= int.from_bytes(entry, "little")
         return total.to_bytes(16, "little")
 
-    def _up(self, topic, step, counter, chunk):
-        version = self.version + (self.next_key is not None)
-        key = self._control_key(version, step, 1)
-        return [seal_frame(0, 16, 1, version, step, counter, topic, b"", True, key, 0x80, chunk)]
-
     def ack(self, topic):
-        return self._call(self._ack, topic)
-
-    def _ack(self, topic):
-        self._no_pending()
-        if self.kind != 0 and self.session is None:
-            raise Refused("NO_SESSION")
-        version = self.version + (self.next_key is not None)
-        chunk = struct.pack("<Q8s16sIIB", self.revision, self.echo, self.sync_digest(), self.sequence, version, len(self.statuses))
-        self.payloads = self._up(topic, 0 if self.kind == 0 else 1, 1, chunk + bytes(self.statuses).ljust(16, b"\x00"))
+        return self._call(self._answer, topic, 1, ZERO8)
 
     def hello(self, topic, want=ZERO8):
-        return self._call(self._hello, topic, want)
+        return self._call(self._answer, topic, 0, want)
 
-    def _hello(self, topic, want):
+    def _answer(self, topic, counter, want):
+        """[C-17, C-18]"""
         self._no_pending()
+        if counter == 1 and self.kind != 0 and self.session is None:
+            raise Refused("NO_SESSION")
+        step = int(self.session is not None and (counter == 1 or self.heard))
+        version = self.version + (self.next_key is not None)
+        boot = 0xFFFFFFFF if any(c is not None and c.shut for c in self.channels) else self.boot_sequence
         chunk = struct.pack(
-            "<Q8s16sIBBHHBB8s", self.revision, self.boot_nonce, self.sync_digest(), self.sequence, self.kind,
-            self.suites, self.slots, min(self.senders, 65535), self.frame_max // 8, self.leaves_kept - 1, want,
+            "<Q8s8s16sIIIBBHHBB8sB8s", self.revision, self.echo, self.boot_nonce, self.sync_digest(), self.sequence, boot,
+            version, self.kind, self.suites & (15 if self.kind == 0 else 5), self.slots, min(self.senders, 65535), self.frame_max // 8,
+            self.leaves_kept - 1, want, len(self.statuses), bytes(self.statuses),
         )  # fmt: skip
-        self.payloads = self._up(topic, 1 if self.session else 0, 0, chunk)
+        key = self._control_key(version, step, 1)
+        self.payloads = [seal_frame(0, 16, 1, version, step, counter, topic, b"", True, key, 0x80, chunk)]
 
     # --- beacon: section 5
 
@@ -941,7 +939,7 @@ class Device:
         secret = leaf(self.scope(c), c.nodes, step)
         if secret is None:
             raise Refused("NO_LEASE")
-        if not is_siv(suite) and step < c.hold:
+        if (c.shut or not is_siv(suite)) and step < c.hold:
             raise Refused("HOLD")
 
         def finish():
@@ -1100,6 +1098,8 @@ class Device:
             epoch = (c.generation - 1, steps[0])
         else:
             raise Refused("UNKNOWN_EPOCH")
+        if c.shut:
+            raise Refused("CLOSED")
         _, _, _, own, will = c.parameters_of(epoch[0])
         if sender == own or (will != 0 and sender == will):
             raise Refused("REFLECTED")
@@ -1131,7 +1131,7 @@ class Device:
             if row.channel == c.ident and row.sender == sender:
                 return row
         if sender != 0 and sum(r.sender != 0 for r in self.rows) >= self.senders:
-            free = next((r for r in self.rows if r.sender != 0 and not r.pinned and not self._readable(r)), None)
+            free = next((r for r in self.rows if r.sender != 0 and not self._readable(r)), None)
             if free is None:
                 raise Refused("NO_ROOM")
             self.rows.remove(free)
@@ -1194,21 +1194,19 @@ class Device:
         held = [c for c in self.channels if c is not None]
         # Any order will do [T-3]; this one is that of the vectors.
         rows = [r for c in held for r in sorted(self.rows, key=lambda r: r.sender != 0) if r.channel == c.ident]
-        next_key = self.next_key or ZERO16
-        chunks = [
-            struct.pack(
-                "<QIBB2x16s16s16s8s", self.revision, self.version, len(self.statuses), self.next_key is not None,
-                self.key, next_key, bytes(self.statuses), self.echo,
-            )
-        ]  # fmt: skip
-        chunks += [self._pack_channel(c) for c in held]
+        device = struct.pack(
+            "<Q8s8xIB3x16s16sB8s", self.revision, self.echo, self.version, self.next_key is not None, self.key,
+            self.next_key or ZERO16, len(self.statuses), bytes(self.statuses),
+        )  # fmt: skip
         packed = [
-            struct.pack("<8sIIHHBB2x", r.channel, r.n1.epoch[0], r.bound, r.n1.epoch[1], r.sender, 2, r.pinned) for r in rows
+            struct.pack("<8sIIHHB3x", r.channel, r.n1.epoch[0], r.bound, r.n1.epoch[1], r.sender, 2) for r in rows
         ]
-        chunks += [b"".join(packed[i : i + 8]).ljust(8 * 24, b"\x00") for i in range(0, len(packed), 8)]
-        out = b"AMPB" + struct.pack("<BBHII", self.layout, 0, len(held), sequence, len(chunks) - 1 - len(held))
-        previous = out
-        for i, text in enumerate(chunks):
+        most = self.rows_in_chunk
+        texts = [device] + [self._pack_channel(c) for c in held]
+        texts += [ZERO8 + b"".join(packed[i : i + most]) for i in range(0, len(packed) + 1, most)]
+        out = previous = b"AMPB" + struct.pack("<B3xI4x", self.layout, sequence)
+        for i, text in enumerate(texts):
+            text = text.ljust(8 + 24 * most, b"\x00")
             c, previous, _ = seal(0, *self._record_key(1, i, sequence, 0, previous), text)
             out += previous + c
         return out
@@ -1216,7 +1214,7 @@ class Device:
     def _pack_channel(self, c):
         """[T-4]"""
         p = c.previous or Previous(0, (), 0, 0, 0, 0, 0)
-        out = struct.pack("<8sIHHHHBBBBHH16s8s", c.ident, c.generation, c.step, c.first, c.open, c.to, c.form, c.f8, c.la,
+        out = struct.pack("<8sIHHHHBBBBHH16s16s", c.ident, c.generation, c.step, c.first, c.open, c.to, c.form, c.f8, c.la,
                           c.flags, c.sender, c.will, c.v, c.lock)  # fmt: skip
         for own in (c.own, c.will_own):
             out += struct.pack("<HHI", own.step, 0, own.limit)
@@ -1227,82 +1225,86 @@ class Device:
     def _unpack_channel(self, text):
         c = Channel(text[:8])
         (c.generation, c.step, c.first, c.open, c.to, c.form, c.f8, c.la, c.flags, c.sender, c.will, c.v,
-         c.lock) = struct.unpack("<IHHHHBBBBHH16s8s", text[8:52])  # fmt: skip
-        for own, at in ((c.own, 52), (c.will_own, 60)):
+         c.lock) = struct.unpack("<IHHHHBBBBHH16s16s", text[8:60])  # fmt: skip
+        for own, at in ((c.own, 60), (c.will_own, 68)):
             own.step, _, own.limit = struct.unpack("<HHI", text[at : at + 8])
             own.counter = own.limit
-        c.hold, first, form, f8, count, flags, sender, will = struct.unpack("<HHBBBBHH", text[68:80])
-        leaves = tuple(text[80 + 16 * j : 96 + 16 * j] for j in range(count))
+        c.hold, first, form, f8, count, flags, sender, will = struct.unpack("<HHBBBBHH", text[76:88])
+        leaves = tuple(text[88 + 16 * j : 104 + 16 * j] for j in range(count))
         c.previous = Previous(first, leaves, form, f8, flags, sender, will) if count else None
-        c.nodes = [(h, key) for h, key in struct.iter_unpack("<H16s", text[80 + 16 * self.leaves_kept :]) if h]
+        c.nodes = [(h, key) for h, key in struct.iter_unpack("<H16s", text[88 + 16 * self.leaves_kept :][:144]) if h]
         return c
 
     def _open_blob(self, blob):
-        """Sequence, number of channels and chunks of a slot, or None when it does not verify."""
-        if len(blob) < 16 or blob[:4] != b"AMPB":
+        """Sequence, text of the device, channels and rows of a slot, or None when it does not verify [T-2, T-3]."""
+        size = 24 + 24 * self.rows_in_chunk
+        if len(blob) < 16 + size or (len(blob) - 16) % size:
             return None
-        layout, zero, channels, sequence, row_chunks = struct.unpack("<BBHII", blob[4:16])
-        if layout != self.layout or zero or row_chunks > len(blob):
-            return None
-        sizes = [72] + [224 + 16 * self.leaves_kept] * channels + [8 * 24] * row_chunks
-        if len(blob) != 16 + sum(16 + size for size in sizes):
-            return None
-        at, previous, chunks = 16, blob[:16], []
-        for i, size in enumerate(sizes):
-            tag, c = blob[at : at + 16], blob[at + 16 : at + 16 + size]
-            text = open_sealed(0, self.storage_key, *self._record_key(1, i, sequence, 0, previous)[1:], c, tag)
-            if text is None:
+        (sequence,) = struct.unpack("<I", blob[8:12])
+        device, channels, rows, ended, previous = None, [], [], False, blob[:16]
+        for i, at in enumerate(range(16, len(blob), size)):
+            previous, c, before = blob[at : at + 16], blob[at + 16 : at + size], previous
+            text = open_sealed(0, self.storage_key, *self._record_key(1, i, sequence, 0, before)[1:], c, previous)
+            if text is None or ended:
                 return None
-            chunks.append(text)
-            at, previous = at + 16 + size, tag
-        return sequence, channels, chunks
+            if i == 0:
+                device = text
+            elif text[:8] != ZERO8:
+                channels.append(text)
+            else:
+                for at_row in range(8, len(text), 24):
+                    if text[at_row : at_row + 8] == ZERO8:
+                        ended = True
+                        break
+                    rows.append(text[at_row : at_row + 24])
+        return (sequence, device, channels, rows) if ended else None
 
     def load(self, slots, marks):
         """[T-6..T-8] After a restart; blank is empty, or all bytes alike 0x00 or 0xFF."""
         blank = lambda s: not s.strip(b"\xff") or not s.strip(b"\x00")
         opened = [self._open_blob(s) for s in slots]
-        torn = any(o is None and not blank(s) for o, s in zip(opened, slots))
+        torn = next((s for o, s in zip(opened, slots) if o is None and not blank(s)), None)
         valid = [o for o in opened if o is not None]
-        if not valid:
-            self.highest_sequence = int(torn)
-            self.lost = not any(blank(s) for s in slots)
-            return "BAD_RECORD" if self.lost else "OK"
-        self.sequence, channels, chunks = max(valid, key=lambda o: o[0])
-        self.highest_sequence = self.sequence + torn
-        self._take_blob(channels, chunks)
-        lost = torn + sum(self._take_mark(mark) for mark in marks)
-        for _ in range(lost):
-            self._after_lost_write()
+        if not valid and not any(blank(s) for s in slots):
+            self.lost = True
+            return "BAD_RECORD"
+        if valid:
+            newest = max(valid, key=lambda o: o[0])
+            self.sequence = self.boot_sequence = newest[0]
+            self._take_blob(*newest[1:])
+        broken = [self._take_mark(mark) for mark in marks]
+        if torn is not None or any(broken):
+            self._after_lost_write(torn or b"", any(broken))
+        self.highest_sequence = self.sequence
         return "OK"
 
-    def _take_blob(self, channels, chunks):
-        (self.revision, self.version, count, next_held, self.key, next_key, statuses,
-         self.echo) = struct.unpack("<QIBB2x16s16s16s8s", chunks[0])  # fmt: skip
+    def _take_blob(self, device, channels, rows):
+        (self.revision, self.echo, self.version, next_held, self.key, next_key, count,
+         statuses) = struct.unpack("<Q8s8xIB3x16s16sB8s", device[:73])  # fmt: skip
         self.next_key = next_key if next_held & 1 else None
         self.statuses = list(statuses[:count])
-        for i, text in enumerate(chunks[1 : 1 + channels]):
+        for i, text in enumerate(channels):
             self.channels[i] = self._unpack_channel(text)
-        rows_text = b"".join(chunks[1 + channels :])
-        for ident, generation, bound, step, sender, _, pinned in struct.iter_unpack("<8sIIHHBB2x", rows_text):
-            if not bound:
-                continue
+        for ident, generation, bound, step, sender in (struct.unpack("<8sIIHH", text[:20]) for text in rows):
             row = Row(ident, sender)
             row.restore((generation, step), bound)
-            row.pinned = pinned
             self.rows.append(row)
 
-    def _after_lost_write(self):
-        """[T-8]"""
+    def _after_lost_write(self, torn, broken):
+        """[T-7, T-8]"""
+        found = struct.unpack("<I", torn[8:12])[0] if len(torn) >= 16 else 0
+        above = (found - self.sequence) % 2**32
+        self.sequence += above if 1 <= above <= 65536 else 1
         for c in filter(None, self.channels):
             for own in (c.own, c.will_own):
                 own.limit = own.counter = min(65536, own.limit + 1024)
-            c.hold = c.step + c.ahead + 1
+            c.hold = 0xFFFF if broken or c.shut else c.step + c.ahead + 1
         for row in self.rows:
             row.restore(row.n1.epoch, min(65536, row.bound + self.channel(row.channel).mark_block))
 
     def _take_mark(self, mark):
-        """[T-6, T-8] True for a whole record that does not verify."""
-        if len(mark) != 48:
+        """[T-6, T-8] True for a broken one: it was written to its end, and does not verify."""
+        if len(mark) != 48 or mark[40:] == b"\xff" * 8:
             return False
         sequence, number = struct.unpack("<II", mark[:8])
         text = open_sealed(0, self.storage_key, *self._record_key(2, 0, sequence, number, ZERO16)[1:], mark[8:32], mark[32:])

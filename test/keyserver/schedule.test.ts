@@ -196,6 +196,7 @@ function toSchema1(stage: Stage): void {
   const database = stage.world.database(stage.path);
   for (const column of ["step_every", "stepped_at"])
     database.exec(`ALTER TABLE channel DROP COLUMN ${column}`);
+  database.exec("ALTER TABLE device DROP COLUMN boot_sequence");
   database.exec("PRAGMA user_version = 1");
   database.close();
 }

@@ -274,6 +274,91 @@ test(
 );
 
 test(
+  "keyserver: stored state that went back shows although a beacon was stored before the first ack [V-11, C-17]",
+  onStage(async (stage) => {
+    const [a, b, image] = await beforeAndAfterStep(stage);
+    a.hello();
+    await stage.run(1000);
+    const sender = a.channel("a")?.sender;
+    a.store.restore(image);
+    a.reboot();
+    const id = a.device.channelId("a");
+    a.device.beacon(id, stage.hub.retained.get(a.device.epochTopic(id)) as Uint8Array);
+    a.connect();
+    await stage.run(10_000);
+    assert.match(stage.status("a").alarm ?? "", /went back/);
+    assert.notEqual(a.channel("a")?.sender, sender);
+    assert.equal(b.open("a", a.seal("a")), "text");
+  }),
+);
+
+test(
+  "keyserver: boots that load what was stored last, from either slot, raise no alarm [V-11]",
+  onStage(async (stage) => {
+    const [a] = await beforeAndAfterStep(stage);
+    for (const torn of [0, 1, 0, 1]) {
+      a.hello();
+      await stage.run(1000);
+      const image = a.store.snapshot();
+      image.slots[torn]?.fill(7, 100);
+      a.store.restore(image);
+      a.reboot();
+      a.connect();
+      await stage.run(5000);
+      stage.server.step("a");
+      await stage.run(5000);
+    }
+    assert.deepEqual(stage.heard("alarm"), []);
+    assert.deepEqual(stage.behind(), []);
+  }),
+);
+
+test(
+  "keyserver: a member whose mark is broken gets new sender numbers, once, and goes on [T-8, V-11]",
+  onStage(async (stage) => {
+    const [a, b] = members(stage, "a", ["a", "b"], { markBlock: 1 });
+    stage.start();
+    for (const peer of [a, b]) peer.connect();
+    await stage.run(5000);
+    for (let round = 1; round <= 2; round++) {
+      const said = b.seal("a");
+      assert.equal(a.open("a", said), "text");
+      a.seal("a");
+      const { sender } = a.channel("a") ?? assert.fail();
+      const image = a.store.snapshot();
+      const at = image.marks.length - 48 + 20;
+      image.marks[at] = (image.marks[at] as number) ^ 1;
+      a.store.restore(image);
+      a.reboot();
+      assert.equal(
+        a.try(() => a.seal("a")),
+        "HOLD",
+      );
+      assert.equal(
+        a.try(() => a.open("a", said)),
+        "CLOSED",
+      );
+      a.reboot();
+      a.connect();
+      await stage.run(10_000);
+      assert.match(stage.status("a").alarm ?? "", /broken/);
+      assert.notEqual(a.channel("a")?.sender, sender);
+      assert.equal(
+        a.try(() => a.open("a", said)),
+        "CLOSED",
+      );
+      assert.equal(b.open("a", a.seal("a")), "text");
+      assert.equal(a.open("a", b.seal("a")), "text");
+      a.reboot();
+      a.connect();
+      await stage.run(10_000);
+      assert.equal(stage.heard("alarm").length, round, "no second alarm");
+      assert.deepEqual(stage.behind(), []);
+    }
+  }),
+);
+
+test(
   "keyserver: a hello shows how far the stored state had come, even if no ack followed it [V-11]",
   onStage(async (stage) => {
     const [a, b, image] = await beforeAndAfterStep(stage);

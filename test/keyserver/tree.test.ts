@@ -113,7 +113,7 @@ test("tree: leases end at a block and always fit the node slots, with their rene
 });
 
 test("digest: entries are those of the slow twin, and their order does not matter [C-19]", () => {
-  const lock = Uint8Array.from({ length: 8 }, (_, i) => 3 * i);
+  const lock = Uint8Array.from({ length: 16 }, (_, i) => 3 * i);
   const entry: Entry = {
     channel: toHex(channel),
     generation: 5,

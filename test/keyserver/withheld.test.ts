@@ -93,6 +93,56 @@ test(
 );
 
 test(
+  "withheld: a grant that comes after 16 older hellos took its place does not strand the boot that takes it [C-18, V-8]",
+  onStage(async (stage) => {
+    const a = member(stage);
+    await stage.run(100);
+    const earlier: Uint8Array[] = [];
+    for (let i = 0; i < 16; i++) {
+      earlier.push(a.device.hello());
+      a.reboot();
+    }
+    await heard(stage, a, a.device.hello());
+    const grant = downs(stage, a).at(-1) as Uint8Array;
+    for (const hello of earlier) await heard(stage, a, hello);
+    assert.equal(
+      a.try(() => a.device.control(grant)),
+      "OK",
+    );
+    await reconnected(stage, a);
+    assert.deepEqual(stage.behind(), []);
+  }),
+);
+
+test(
+  "withheld: a hello from between grant and first answer, sent again later, costs the running boot nothing [C-18, V-8]",
+  onStage(async (stage) => {
+    const a = member(stage);
+    await stage.run(100);
+    await heard(stage, a, a.device.hello());
+    const { reply } = a.device.control(downs(stage, a).at(-1) as Uint8Array);
+    const between = a.device.hello();
+    await heard(stage, a, reply as Uint8Array);
+    await heard(stage, a, between);
+    a.connect();
+    await stage.run(5000);
+    assert.deepEqual(stage.behind(), []);
+    const sender = a.channel("a")?.sender;
+    a.disconnect();
+    const grants = (): number =>
+      downs(stage, a).filter((payload) => ((payload[1] as number) & 15) === 0).length;
+    const before = grants();
+    for (let i = 0; i < 20; i++) await heard(stage, a, between);
+    assert.equal(grants(), before, "no grant takes the place of a session that was heard");
+    stage.server.rotate("a");
+    await reconnected(stage, a);
+    assert.deepEqual(stage.behind(), []);
+    assert.equal(a.channel("a")?.generation, 2, "its session is still served");
+    assert.equal(a.channel("a")?.sender, sender);
+  }),
+);
+
+test(
   "withheld: a boot whose session was superseded gets no grant, one that never had a session does [V-8]",
   onStage(async (stage) => {
     const a = member(stage);
@@ -114,7 +164,8 @@ test(
 test(
   "withheld: resets whose acks are withheld never bring a sender number back at counter 0 [V-2]",
   onStage(async (stage) => {
-    for (const filter of ["x", "y", "z"]) stage.server.createChannel(filter);
+    // Leases short enough for a reset and two channels in one revision.
+    for (const filter of ["x", "y", "z"]) stage.server.createChannel(filter, { leaseSteps: 16 });
     const [p, q] = [stage.peer("p"), stage.peer("q")];
     for (const filter of ["x", "y"]) stage.server.grant(filter, "p");
     for (const filter of ["x", "y", "z"]) stage.server.grant(filter, "q");
@@ -275,16 +326,18 @@ class HandDevice {
   }
 
   hello(revision: bigint, session?: twin.ControlKey, bootNonce = this.#boot): Uint8Array {
-    const none = { digest: new Uint8Array(16), want: new Uint8Array(8), sequence: 0 };
-    const abilities = { class: 1, suites: 15, channels: 64, senders: 65535, frameMax: 1024, span: 14 };
-    const hello = twin.packHello({ revision, bootNonce, ...none, ...abilities });
-    return twin.sealUp(session ?? this.#key, twin.HELLO, hello, this.up);
+    return twin.sealUp(session ?? this.#key, twin.HELLO, this.#answer(revision, bootNonce, []), this.up);
   }
 
   ack(revision: bigint, session: twin.ControlKey): Uint8Array {
-    const none = { echo: new Uint8Array(8), digest: new Uint8Array(16), sequence: 0, version: 0 };
-    const ack = twin.packAck({ revision, ...none, statuses: [0x30] });
-    return twin.sealUp(session, twin.ACK, ack, this.up);
+    return twin.sealUp(session, twin.ACK, this.#answer(revision, this.#boot, [0x30]), this.up);
+  }
+
+  #answer(revision: bigint, bootNonce: Uint8Array, statuses: number[]): Uint8Array {
+    const none = { echo: new Uint8Array(8), digest: new Uint8Array(16), want: new Uint8Array(8) };
+    const zero = { sequence: 0, bootSequence: 0, version: 0 };
+    const abilities = { class: 1, suites: 15, channels: 64, senders: 65535, frameMax: 1024, span: 14 };
+    return twin.packAnswer({ revision, bootNonce, ...none, ...zero, ...abilities, statuses });
   }
 
   /** The last grant that the server sent. */

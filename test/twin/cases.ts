@@ -266,8 +266,8 @@ class Cases {
   }
 
   private withRatchet(commands: readonly Command[]): Command[] {
-    if (!this.stores || this.random.once(3)) return commands.slice(0, 16);
-    return [...commands.slice(0, 15), this.ratchetCommand()];
+    if (!this.stores || this.random.once(3)) return commands.slice(0, 8);
+    return [...commands.slice(0, 7), this.ratchetCommand()];
   }
 
   private parameters(plot: Plot, generation: Generation): Parameters {
@@ -405,7 +405,7 @@ class Cases {
 
   private commands(plot: Plot): void {
     const { random } = this;
-    const count = random.once(8) ? 16 : random.between(1, 4);
+    const count = random.once(8) ? 8 : random.between(1, 4);
     const list = Array.from({ length: count }, () => this.anyCommand(plot));
     this.send(list);
     const dropped = list.some((command) => command.code === 3 || command.code === 4);
@@ -574,6 +574,8 @@ class Cases {
     ])();
     if (this.options.class === 1) this.bootNonce = random.bytes(8);
     const { status } = this.call("restart", (device) => device.restart(slots, this.marks, this.bootNonce));
+    // T-7: after a lost write a sequence is skipped.
+    this.sequence++;
     const lost = status !== STATUS.OK || slots[0] === blank;
     if (lost) {
       if (status !== STATUS.OK) this.call("tick", (device) => device.tick());

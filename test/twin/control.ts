@@ -19,7 +19,7 @@ import { ASCON_SIV, deriveIn, type Scope } from "./suites.ts";
 
 export const CONTROL_SIZE = 128;
 export const CONTROL_FORM = 0;
-export const CONTROL_FRAMES = 16;
+export const CONTROL_FRAMES = 8;
 export const SERVER = 0;
 export const DEVICE = 1;
 export const HELLO = 0;
@@ -264,20 +264,15 @@ export function openDown(payload: Bytes, topic: string, keyOf: KeyOfHint): Down 
   };
 }
 
-export interface Ack {
+/** C-17: what an ack and a hello hold. */
+export interface Answer {
   readonly revision: bigint;
   readonly echo: Bytes;
-  readonly digest: Bytes;
-  readonly sequence: number;
-  readonly version: number;
-  readonly statuses: readonly number[];
-}
-
-export interface Hello {
-  readonly revision: bigint;
   readonly bootNonce: Bytes;
   readonly digest: Bytes;
   readonly sequence: number;
+  readonly bootSequence: number;
+  readonly version: number;
   readonly class: number;
   readonly suites: number;
   readonly channels: number;
@@ -285,75 +280,63 @@ export interface Hello {
   readonly frameMax: number;
   readonly span: number;
   readonly want: Bytes;
+  readonly statuses: readonly number[];
 }
 
-/** C-17, 57 bytes. */
-export function packAck(ack: Ack): Bytes {
-  const statuses = Uint8Array.from(ack.statuses);
+const ANSWER_SIZE = 77;
+
+/** C-17, 77 bytes. */
+export function packAnswer(answer: Answer): Bytes {
   return concat(
-    u64(ack.revision),
-    ack.echo,
-    ack.digest,
-    u32(ack.sequence),
-    u32(ack.version),
-    u8(statuses.length),
-    statuses,
-    zeros(16 - statuses.length),
+    u64(answer.revision),
+    answer.echo,
+    answer.bootNonce,
+    answer.digest,
+    u32(answer.sequence),
+    u32(answer.bootSequence),
+    u32(answer.version),
+    u8(answer.class),
+    u8(answer.suites),
+    u16(answer.channels),
+    u16(answer.senders),
+    u8(answer.frameMax / 8),
+    u8(answer.span),
+    answer.want,
+    u8(answer.statuses.length),
+    Uint8Array.from(answer.statuses),
+    zeros(CONTROL_FRAMES - answer.statuses.length),
   );
 }
 
-/** C-18, 52 bytes. */
-export function packHello(hello: Hello): Bytes {
-  return concat(
-    u64(hello.revision),
-    hello.bootNonce,
-    hello.digest,
-    u32(hello.sequence),
-    u8(hello.class),
-    u8(hello.suites),
-    u16(hello.channels),
-    u16(hello.senders),
-    u8(hello.frameMax / 8),
-    u8(hello.span),
-    hello.want,
-  );
-}
-
-export function parseAck(chunk: Bytes): Ack | null {
-  const count = at(chunk, 40);
-  if (chunk.length !== 57 || count > 16 || chunk.slice(41 + count).some((x) => x !== 0)) return null;
+export function parseAnswer(chunk: Bytes): Answer | null {
+  const count = at(chunk, 68);
+  if (chunk.length !== ANSWER_SIZE || count > CONTROL_FRAMES) return null;
+  if (chunk.slice(69 + count).some((x) => x !== 0)) return null;
   return {
     revision: getU64(chunk, 0),
     echo: chunk.slice(8, 16),
-    digest: chunk.slice(16, 32),
-    sequence: getU32(chunk, 32),
-    version: getU32(chunk, 36),
-    statuses: [...chunk.slice(41, 41 + count)],
-  };
-}
-
-export function parseHello(chunk: Bytes): Hello | null {
-  if (chunk.length !== 52) return null;
-  return {
-    revision: getU64(chunk, 0),
-    bootNonce: chunk.slice(8, 16),
-    digest: chunk.slice(16, 32),
-    sequence: getU32(chunk, 32),
-    class: at(chunk, 36),
-    suites: at(chunk, 37),
-    channels: getU16(chunk, 38),
-    senders: getU16(chunk, 40),
-    frameMax: at(chunk, 42) * 8,
-    span: at(chunk, 43),
-    want: chunk.slice(44, 52),
+    bootNonce: chunk.slice(16, 24),
+    digest: chunk.slice(24, 40),
+    sequence: getU32(chunk, 40),
+    bootSequence: getU32(chunk, 44),
+    version: getU32(chunk, 48),
+    class: at(chunk, 52),
+    suites: at(chunk, 53),
+    channels: getU16(chunk, 54),
+    senders: getU16(chunk, 56),
+    frameMax: at(chunk, 58) * 8,
+    span: at(chunk, 59),
+    want: chunk.slice(60, 68),
+    statuses: [...chunk.slice(69, 69 + count)],
   };
 }
 
 export interface Up {
   readonly status: number;
   readonly key: ControlKey | null;
-  readonly ack: Ack | null;
-  readonly hello: Hello | null;
+  /** The answer, under the name of its kind. */
+  readonly ack: Answer | null;
+  readonly hello: Answer | null;
 }
 
 /** What a server reads of an up frame, with the keys it still holds for the device. */
@@ -368,8 +351,9 @@ export function openUp(frame: Bytes, topic: string, keys: readonly ControlKey[])
   const opened = openFrame(p, controlSenderKey(key, header.sender), topicAd(topic), frame);
   if (opened.status !== STATUS.OK) return refuse(opened.status);
   if (header.sender !== DEVICE || opened.part !== partOf(0, 1)) return refuse(STATUS.BAD_PART);
-  const ack = header.counter === ACK ? parseAck(opened.chunk) : null;
-  const hello = header.counter === HELLO ? parseHello(opened.chunk) : null;
+  const answer = parseAnswer(opened.chunk);
+  const ack = header.counter === ACK ? answer : null;
+  const hello = header.counter === HELLO ? answer : null;
   if (ack === null && hello === null) return refuse(STATUS.BAD_COMMAND);
   return { status: STATUS.OK, key, ack, hello };
 }
@@ -393,17 +377,16 @@ export function sessionSecret(
 
 /** C-19: the entry of one channel. */
 export function digestEntry(realm: Bytes, p: Parameters, lock: Bytes): Bytes {
-  const scope = { ...scopeOf(realm, p.id, p), suite: ASCON_SIV };
   const rest = concat(
+    u16(p.from),
+    u16(p.open),
+    u16(p.to),
     u8(p.form),
     u8(p.size / 8),
     u8(p.la),
     u8(p.flags),
-    u16(p.from),
-    u16(p.open),
-    u16(p.to),
     u16(p.sender),
     u16(p.will),
   );
-  return deriveIn(scope, concat(lock, zeros(8)), "A1-sync", rest, 16);
+  return deriveIn(scopeOf(realm, p.id, p), lock, "A1-sync", rest, 16);
 }

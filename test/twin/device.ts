@@ -1,7 +1,7 @@
 /** A whole device, SPEC sections 3 to 13. Slow and plain: every change makes a new State. */
 
 import { BEACON_REACH, hashDown, LAST_STEP, parseBeacon } from "./beacon.ts";
-import { type Bytes, concat, equal, hex, utf8, xor, zeros } from "./bytes.ts";
+import { type Bytes, concat, equal, getU32, hex, utf8, xor, zeros } from "./bytes.ts";
 import type { Command, ControlKey } from "./control.ts";
 import * as control from "./control.ts";
 import {
@@ -46,7 +46,7 @@ const BEACON_PAUSE = 16;
 const LOST_WRITE_SKIP = 1024;
 const COUNTER_END = 65536;
 const SEQUENCE_MAX = 0xffffffff;
-const MARK_SIZE = 48;
+const SEQUENCE_REACH = 65536;
 const LATE_MAX = 7;
 // P-5: what a device without storage takes.
 const SIV_SUITES = 0b0101;
@@ -115,7 +115,9 @@ function emptyState(slots: number, key: Bytes): State {
     statuses: [],
     echo: zeros(8),
     session: null,
+    heard: false,
     sequence: 0,
+    bootSequence: 0,
     number: 0,
     blobDue: false,
   };
@@ -149,7 +151,7 @@ function findRow(state: State, id: string, sender: number): Row | undefined {
 
 function isFree(state: State, row: Row): boolean {
   const channel = findChannel(state, row.channel);
-  return !row.pinned && row.sender !== 0 && (channel === undefined || !s.readable(channel, row.windows.n1));
+  return row.sender !== 0 && (channel === undefined || !s.readable(channel, row.windows.n1));
 }
 
 function canHaveRow(state: State, sender: number, room: number): boolean {
@@ -262,9 +264,10 @@ export class Device implements DeviceModel {
     const newest = states.reduce((a, b) => (b.sequence > a.sequence ? b : a), states[0] ?? fresh);
     let state = this.withMarks(newest, keeper, marks);
     if (state === null) return this.stop(STATUS.NO_ROOM);
-    const bad = marks.filter((mark) => mark.length === MARK_SIZE && storage.openMark(keeper, mark) === null);
-    const lost = bad.length + (states.length < written.length ? 1 : 0);
-    for (let i = 0; i < lost; i++) state = this.afterLostWrite(state);
+    const whole = marks.filter((mark) => !storage.isCutOff(mark));
+    const broken = whole.some((mark) => storage.openMark(keeper, mark) === null);
+    const torn = written.find((slot) => storage.openBlob(keeper, slot, this.options.channels) === null);
+    if (torn !== undefined || broken) state = this.afterLostWrite(state, torn, broken);
     this.boot(state, bootNonce);
     return { status: STATUS.OK };
   }
@@ -273,7 +276,7 @@ export class Device implements DeviceModel {
   private withMarks(loaded: State, keeper: storage.Keeper, records: readonly Bytes[]): State | null {
     let state = loaded;
     for (const record of records) {
-      const mark = storage.openMark(keeper, record);
+      const mark = storage.isCutOff(record) ? null : storage.openMark(keeper, record);
       if (mark === null) continue;
       if (mark.sequence === state.sequence) state = { ...state, number: Math.max(state.number, mark.number) };
       const channel = findChannel(state, hex(mark.channel));
@@ -312,14 +315,21 @@ export class Device implements DeviceModel {
       sender: mark.sender,
       windows: restoreRow(epoch, mark.bound),
       bound: mark.bound,
-      pinned: held?.pinned ?? false,
       cached: false,
     };
     return withRow(state, row, this.options.senders);
   }
 
+  // T-7: above the sequence of a torn slot, if that can be ours, and above one more than that of the good one.
+  private sequenceAfter(state: State, torn: Bytes | undefined): number {
+    const { sequence } = state;
+    const found = torn === undefined || torn.length < 16 ? 0 : getU32(torn, 8);
+    const above = (found - sequence) >>> 0;
+    return (sequence + (above >= 1 && above <= SEQUENCE_REACH ? above : 1)) >>> 0;
+  }
+
   // T-8.
-  private afterLostWrite(state: State): State {
+  private afterLostWrite(state: State, torn: Bytes | undefined, broken: boolean): State {
     const skip = (numbers: Numbers): Numbers => {
       const limit = Math.min(numbers.limit + LOST_WRITE_SKIP, COUNTER_END);
       return { ...numbers, counter: limit, limit };
@@ -331,7 +341,7 @@ export class Device implements DeviceModel {
             ...channel,
             own: skip(channel.own),
             willOwn: skip(channel.willOwn),
-            hold: channel.step + s.aheadOf(channel.la) + 1,
+            hold: broken || channel.hold === s.SHUT ? s.SHUT : channel.step + s.aheadOf(channel.la) + 1,
           },
     );
     const rows = state.rows.map((row) => {
@@ -339,7 +349,7 @@ export class Device implements DeviceModel {
       const bound = Math.min(row.bound + s.roomOf(flags), COUNTER_END);
       return { ...row, bound, windows: restoreRow(row.windows.n1, bound) };
     });
-    return { ...state, channels, rows };
+    return { ...state, channels, rows, sequence: this.sequenceAfter(state, torn) };
   }
 
   // NO_IDENTITY, BAD_ORDER, PENDING in this order; null when the call may go on.
@@ -390,9 +400,8 @@ export class Device implements DeviceModel {
     if (this.options.class === 2 && frames > 1) return { status: STATUS.SINGLE_ONLY };
     const ready = this.numbersFor(channel, will, frames);
     if (typeof ready === "number") return { status: ready };
-    if (!isSiv(parseForm(channel.form)?.suite ?? 0) && ready.step < channel.hold) {
-      return { status: STATUS.HOLD };
-    }
+    const waits = channel.hold === s.SHUT || !isSiv(parseForm(channel.form)?.suite ?? 0);
+    if (waits && ready.step < channel.hold) return { status: STATUS.HOLD };
     const end = ready.counter + frames;
     if (end <= ready.limit) {
       const { next, outcome } = this.sealMessage(channel, will, ready, text, topic);
@@ -558,6 +567,7 @@ export class Device implements DeviceModel {
     if (shape === undefined) return refused(STATUS.UNKNOWN_EPOCH);
     const found = this.findStep(channel, shape, header.hint);
     if (typeof found === "number") return refused(found);
+    if (channel.hold === s.SHUT) return refused(STATUS.CLOSED);
     const { sender, counter } = header;
     if (sender === shape.sender || (shape.will !== 0 && sender === shape.will)) {
       return refused(STATUS.REFLECTED);
@@ -634,7 +644,6 @@ export class Device implements DeviceModel {
       sender,
       windows: marked,
       bound: raised,
-      pinned: held?.pinned ?? false,
       cached: newest || (held?.cached ?? false),
     };
     const next = { ...withRow(this.state, row, this.options.senders), joins: joined.joins };
@@ -722,6 +731,7 @@ export class Device implements DeviceModel {
       if (!equal(boot, this.bootNonce)) return { status: STATUS.BAD_SESSION };
     }
     if (down.revision < this.state.revision) return { status: STATUS.OLD_REVISION };
+    if (down.key.step === 1) this.state = { ...this.state, heard: true };
     if (down.revision === this.state.revision) {
       this.state = this.repeat(this.state, down.contents);
       return { status: STATUS.OK };
@@ -825,7 +835,7 @@ export class Device implements DeviceModel {
       flags: p.flags,
       open: Math.max(p.open, held.open),
       to: Math.max(p.to, held.to),
-      lock: p.to > held.to ? zeros(8) : held.lock,
+      lock: p.to > held.to ? zeros(16) : held.lock,
     };
     const next = p.step > held.step ? this.moved(raised, p.step, p.v) : raised;
     return { state: withChannel(state, next), status: STATUS.OK };
@@ -834,7 +844,7 @@ export class Device implements DeviceModel {
   private fresh(p: Parameters): Channel {
     return {
       ...p,
-      lock: zeros(8),
+      lock: zeros(16),
       own: s.NO_NUMBERS,
       willOwn: s.NO_NUMBERS,
       hold: 0,
@@ -852,7 +862,8 @@ export class Device implements DeviceModel {
 
   // C-11.
   private renew(state: State, held: Channel, p: Parameters): Applied {
-    const keep = (p.flags & s.FLAG_KEEP_PREVIOUS) !== 0 && p.generation === held.generation + 1;
+    const keep =
+      (p.flags & s.FLAG_KEEP_PREVIOUS) !== 0 && p.generation === held.generation + 1 && held.hold !== s.SHUT;
     const kept = keep ? this.kept(held) : null;
     const fresh = this.fresh(p);
     const next: Channel = {
@@ -930,7 +941,7 @@ export class Device implements DeviceModel {
     const { version } = state;
     const { bootNonce, random } = command;
     const session = control.sessionSecret(realm, device, version, state.key, bootNonce, random);
-    return { state: { ...withoutChannels(state), session }, status: STATUS.OK };
+    return { state: { ...withoutChannels(state), session, heard: false }, status: STATUS.OK };
   }
 
   // C-21.
@@ -948,12 +959,6 @@ export class Device implements DeviceModel {
     return { state: withChannel(state, withOwn(channel, isWill, numbers)), status: STATUS.OK };
   }
 
-  // C-16, C-20: the key this device sends under.
-  private sendingKey(): ControlKey {
-    const keys = this.controlKeys();
-    return keys[keys.length - 1] as ControlKey;
-  }
-
   private digest(): Bytes {
     return this.state.channels
       .filter((channel) => channel !== null)
@@ -961,28 +966,31 @@ export class Device implements DeviceModel {
       .reduce(xor, zeros(16));
   }
 
-  ack(topic: string): Outcome {
-    const barred = this.barred();
-    if (barred !== null) return barred;
-    if (utf8(topic).length > TOPIC_MAX) return { status: STATUS.BAD_ARGUMENT };
-    const key = this.sendingKey();
-    if (!this.stores && key.step === 0) return { status: STATUS.NO_SESSION };
-    const { revision, echo, sequence, statuses } = this.state;
-    const { version } = key;
-    const chunk = control.packAck({ revision, echo, digest: this.digest(), sequence, version, statuses });
-    return { status: STATUS.OK, payloads: [control.sealUp(key, control.ACK, chunk, topic)] };
+  // C-16, C-18: the key a hello goes out under, or an ack.
+  private answerKey(kind: number): ControlKey {
+    const keys = this.controlKeys().filter(
+      (key) => kind === control.ACK || key.step === 0 || this.state.heard,
+    );
+    return keys[keys.length - 1] as ControlKey;
   }
 
-  hello(topic: string, want: Bytes): Outcome {
+  // C-17.
+  private answer(kind: number, topic: string, want: Bytes): Outcome {
     const barred = this.barred();
     if (barred !== null) return barred;
     if (utf8(topic).length > TOPIC_MAX || want.length !== 8) return { status: STATUS.BAD_ARGUMENT };
-    const { options } = this;
-    const chunk = control.packHello({
-      revision: this.state.revision,
+    const key = this.answerKey(kind);
+    if (kind === control.ACK && !this.stores && key.step === 0) return { status: STATUS.NO_SESSION };
+    const { options, state } = this;
+    const isShut = state.channels.some((channel) => channel?.hold === s.SHUT);
+    const chunk = control.packAnswer({
+      revision: state.revision,
+      echo: state.echo,
       bootNonce: this.bootNonce,
       digest: this.digest(),
-      sequence: this.state.sequence,
+      sequence: state.sequence,
+      bootSequence: isShut ? SEQUENCE_MAX : state.bootSequence,
+      version: state.version + (state.nextKey === null ? 0 : 1),
       class: options.class,
       suites: this.stores ? options.suites : options.suites & SIV_SUITES,
       channels: options.channels,
@@ -990,8 +998,17 @@ export class Device implements DeviceModel {
       frameMax: options.frameMax,
       span: spanMax(options.layout),
       want,
+      statuses: state.statuses,
     });
-    return { status: STATUS.OK, payloads: [control.sealUp(this.sendingKey(), control.HELLO, chunk, topic)] };
+    return { status: STATUS.OK, payloads: [control.sealUp(key, kind, chunk, topic)] };
+  }
+
+  ack(topic: string): Outcome {
+    return this.answer(control.ACK, topic, zeros(8));
+  }
+
+  hello(topic: string, want: Bytes): Outcome {
+    return this.answer(control.HELLO, topic, want);
   }
 
   snapshot(): string {

@@ -337,19 +337,14 @@ function controlFrames() {
   const query: Command = { code: 8, nonce: random("query", 8) };
   const commands = [query, { code: 4 } as Command];
   const contents = commands.map(control.packCommand);
-  const ack = control.packAck({
+  const answer = control.packAnswer({
     revision,
     echo: random("query", 8),
-    digest: random("digest", 16),
-    sequence: 3,
-    version,
-    statuses: [STATUS.OK, STATUS.BAD_COMMAND, STATUS.HELD],
-  });
-  const hello = control.packHello({
-    revision,
     bootNonce: BOOT_NONCE,
     digest: random("digest", 16),
-    sequence: 3,
+    sequence: 4,
+    bootSequence: 3,
+    version,
     class: 1,
     suites: 0b0101,
     channels: 4,
@@ -357,6 +352,7 @@ function controlFrames() {
     frameMax: 1024,
     span: 3,
     want: random("want", 8),
+    statuses: [STATUS.OK, STATUS.BAD_COMMAND, STATUS.HELD],
   });
   return [key, session].map((used) => ({
     title: used.step === 0 ? "under K(5)" : "under the session secret",
@@ -369,10 +365,9 @@ function controlFrames() {
     revision: revision.toString(),
     commands: contents.map(hex),
     down: hex(control.sealDown(used, revision, contents, topics.down)),
-    ackChunk: hex(ack),
-    ack: hex(control.sealUp(used, control.ACK, ack, topics.up)),
-    helloChunk: hex(hello),
-    hello: hex(control.sealUp(used, control.HELLO, hello, topics.up)),
+    answerChunk: hex(answer),
+    ack: hex(control.sealUp(used, control.ACK, answer, topics.up)),
+    hello: hex(control.sealUp(used, control.HELLO, answer, topics.up)),
   }));
 }
 
@@ -383,17 +378,18 @@ function controlVectors() {
   const lock = lockOf({ ...scope, id: parameters.id }, random("leaf", 16), parameters.to);
   const { form, size, la, flags, from, open, to, sender, will } = parameters;
   const fields = concat(
+    ...[from, open, to].map(u16),
     u8(form),
     u8(size / 8),
     u8(la),
     u8(flags),
-    ...[from, open, to, sender, will].map(u16),
+    ...[sender, will].map(u16),
   );
-  const sync = { suite: 0, realm: REALM, id: parameters.id, generation: parameters.generation };
+  const sync = { suite: (form >> 2) & 3, realm: REALM, id: parameters.id, generation: parameters.generation };
   const derivations = [
     derivation("K(6) from K(5)", scope, "A1-next", secret, random("fresh", 32), 16),
     derivation("session secret", scope, "A1-sess", secret, concat(BOOT_NONCE, random("session", 16)), 16),
-    derivation("digest entry", sync, "A1-sync", concat(lock, zeros(8)), fields, 16),
+    derivation("digest entry", sync, "A1-sync", lock, fields, 16),
     derivation("digest entry without lock", sync, "A1-sync", zeros(16), fields, 16),
   ];
   return {
@@ -447,7 +443,7 @@ function blobExample(layout: 1 | 2, channels: number, rows: number) {
   const list = Array.from({ length: channels }, (_, i) => ({
     ...parameters,
     id: random(`channel ${i}`, 8),
-    lock: random(`lock ${i}`, 8),
+    lock: random(`lock ${i}`, 16),
     own: numbers,
     willOwn: { ...numbers, limit: 0x10000 },
     hold: i === 0 ? 0 : 0x0106,
@@ -464,7 +460,6 @@ function blobExample(layout: 1 | 2, channels: number, rows: number) {
       sender: i,
       windows: restoreRow({ generation: parameters.generation, step: 0x0104 }, 1 + i),
       bound: 1 + i,
-      pinned: i === 1,
       cached: false,
     })),
     joins: [],
@@ -475,7 +470,9 @@ function blobExample(layout: 1 | 2, channels: number, rows: number) {
     statuses: [STATUS.OK, STATUS.HELD],
     echo: random("query", 8),
     session: null,
+    heard: false,
     sequence: 0,
+    bootSequence: 0,
     number: 0,
     blobDue: false,
   };
@@ -499,7 +496,7 @@ function storageKeyVector(): Derivation {
 function blobVectors() {
   return {
     derivations: [storageKeyVector()],
-    examples: [blobExample(1, 1, 0), blobExample(1, 2, 17), blobExample(2, 1, 1)],
+    examples: [blobExample(1, 1, 0), blobExample(1, 2, 17), blobExample(1, 1, 13), blobExample(2, 1, 1)],
     scripts: scenarios.blobScripts(),
   };
 }

@@ -87,7 +87,7 @@ export function senderKey(scope: Scope, secret: Bytes, step: number, sender: num
 
 /** K-7: from the leaf of `to`. */
 export function lockOf(scope: Scope, leaf: Bytes, to: number): Bytes {
-  return deriveIn(scope, leaf, "A1-lock", u16(to), 8);
+  return deriveIn(scope, leaf, "A1-lock", u16(to), 16);
 }
 
 /** K-5: what is left of one node when nothing before `base` may stay. */

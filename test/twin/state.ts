@@ -60,7 +60,6 @@ export interface Row {
   readonly windows: Windows;
   /** Exclusive, in n1; 0 without storage. */
   readonly bound: number;
-  readonly pinned: boolean;
   /** whether the key of n1 is at hand. */
   readonly cached: boolean;
 }
@@ -82,10 +81,16 @@ export interface State {
   readonly statuses: readonly number[];
   readonly echo: Bytes;
   readonly session: Bytes | null;
+  /** C-18: a payload was opened under the session secret. */
+  readonly heard: boolean;
   readonly sequence: number;
+  readonly bootSequence: number;
   readonly number: number;
   readonly blobDue: boolean;
 }
+
+/** T-8: the hold of a channel in which nothing is sealed or opened. */
+export const SHUT = 0xffff;
 
 export const BLOCK_FIRST = 16;
 export const BLOCK_LAST = 1024;

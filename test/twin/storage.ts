@@ -33,10 +33,10 @@ import { restoreRow } from "./window.ts";
 
 export const MARK_SIZE = 48;
 export const HEADER_SIZE = 16;
-const CHUNK_0_SIZE = 72;
-const CHANNEL_SIZE = 224;
+const DEVICE_SIZE = 73;
+const CHANNEL_SIZE = 232;
 const ROW_SIZE = 24;
-const ROWS_IN_CHUNK = 8;
+const STATUSES = 8;
 const NODE_SLOTS = 8;
 const NODE_SIZE = 18;
 const TAG_SIZE = 16;
@@ -64,6 +64,20 @@ export function storageKey(realm: Bytes, device: Bytes, key: Bytes): Bytes {
 /** Leaves of the previous generation in a channel chunk. */
 export function keptLeaves(layout: 1 | 2): number {
   return layout === 1 ? 4 : 15;
+}
+
+/** Rows in one chunk. */
+export function rowsInChunk(layout: 1 | 2): number {
+  return layout === 1 ? 13 : 20;
+}
+
+/** T-2: size of the text of every chunk. */
+export function chunkText(layout: 1 | 2): number {
+  return 8 + ROW_SIZE * rowsInChunk(layout);
+}
+
+function filledUp(text: Bytes, layout: 1 | 2): Bytes {
+  return concat(text, zeros(chunkText(layout) - text.length));
 }
 
 export function recordNonce(
@@ -97,7 +111,7 @@ function packPrevious(previous: Previous | null): Bytes {
   );
 }
 
-/** T-4, 224 + 16n bytes. */
+/** T-4, 232 + 16n bytes. */
 export function packChannel(channel: Channel, layout: 1 | 2): Bytes {
   const { nodes } = channel;
   const leaves = channel.previous?.leaves ?? [];
@@ -117,47 +131,45 @@ export function packChannel(channel: Channel, layout: 1 | 2): Bytes {
 
 function packRow(row: Row, channel: Bytes): Bytes {
   const { sender, bound } = row;
-  const text = markText({ channel, ...row.windows.n1, bound, sender, what: PEER });
-  return concat(text.subarray(0, 21), u8(row.pinned ? 1 : 0), zeros(2));
+  return markText({ channel, ...row.windows.n1, bound, sender, what: PEER });
 }
 
-/** The rows a blob keeps, in order of channel chunk and sender: those that can still be read, and pinned ones. */
+/** The rows a blob keeps, in order of channel chunk and sender: those that can still be read. */
 function packRows(state: State, channels: readonly Channel[]): Bytes[] {
   return channels.flatMap((channel) =>
     state.rows
       .filter((row) => row.channel === hex(channel.id))
-      .filter((row) => row.pinned || readable(channel, row.windows.n1))
+      .filter((row) => readable(channel, row.windows.n1))
       .sort((a, b) => a.sender - b.sender)
       .map((row) => packRow(row, channel.id)),
   );
 }
 
-function packDeviceChunk(state: State): Bytes {
+function packDevice(state: State): Bytes {
   return concat(
     u64(state.revision),
+    state.echo,
+    zeros(8),
     u32(state.version),
-    u8(state.statuses.length),
     u8(state.nextKey === null ? 0 : 1),
-    zeros(2),
+    zeros(3),
     state.key,
     state.nextKey ?? zeros(16),
+    u8(state.statuses.length),
     Uint8Array.from(state.statuses),
-    zeros(16 - state.statuses.length),
-    state.echo,
+    zeros(STATUSES - state.statuses.length),
   );
 }
 
-/** The texts of all chunks of a blob, T-3 and T-4. */
+/** The texts of all chunks of a blob, T-3 and T-4. The last one has room for another row. */
 export function blobTexts(keeper: Keeper, state: State): Bytes[] {
+  const { layout } = keeper;
   const channels = state.channels.filter((channel) => channel !== null);
   const rows = packRows(state, channels);
-  const texts = [packDeviceChunk(state)];
-  for (const channel of channels) texts.push(packChannel(channel, keeper.layout));
-  for (let i = 0; i < rows.length; i += ROWS_IN_CHUNK) {
-    const chunk = rows.slice(i, i + ROWS_IN_CHUNK);
-    texts.push(concat(...chunk, zeros(ROW_SIZE * (ROWS_IN_CHUNK - chunk.length))));
-  }
-  return texts;
+  const texts = [packDevice(state), ...channels.map((channel) => packChannel(channel, layout))];
+  const most = rowsInChunk(layout);
+  for (let i = 0; i <= rows.length; i += most) texts.push(concat(zeros(8), ...rows.slice(i, i + most)));
+  return texts.map((text) => filledUp(text, layout));
 }
 
 /** What C-6 calls stored, apart from the number of the revision and its ack. */
@@ -168,9 +180,7 @@ export function storedImage(keeper: Keeper, state: State): string {
 
 export function sealBlob(keeper: Keeper, state: State, sequence: number): Bytes {
   const texts = blobTexts(keeper, state);
-  const channels = state.channels.filter((channel) => channel !== null).length;
-  const rowChunks = texts.length - 1 - channels;
-  const header = concat(MAGIC, u8(keeper.layout), zeros(1), u16(channels), u32(sequence), u32(rowChunks));
+  const header = concat(MAGIC, u8(keeper.layout), zeros(3), u32(sequence), zeros(4));
   const chunks: Bytes[] = [];
   let previous = header;
   texts.forEach((text, i) => {
@@ -223,35 +233,34 @@ function parseNodeSlots(bytes: Bytes): Node[] {
   return slots.filter((node) => node.h !== 0);
 }
 
-function parseChannel(text: Bytes): Channel | null {
+function parseChannel(whole: Bytes, layout: 1 | 2): Channel | null {
+  const text = whole.subarray(0, CHANNEL_SIZE + 16 * keptLeaves(layout));
   const parameters = parseParameters(text);
-  const own = parseNumbers(text.subarray(52, 60));
-  const willOwn = parseNumbers(text.subarray(60, 68));
+  const own = parseNumbers(text.subarray(60, 68));
+  const willOwn = parseNumbers(text.subarray(68, 76));
   const nodesAt = text.length - NODE_SIZE * NODE_SLOTS;
   if (own === null || willOwn === null) return null;
   return {
     ...parameters,
-    lock: text.slice(44, 52),
+    lock: text.slice(44, 60),
     own,
     willOwn,
-    hold: getU16(text, 68),
-    previous: parsePrevious(text.subarray(70, 80), parameters.generation, text.subarray(80, nodesAt)),
+    hold: getU16(text, 76),
+    previous: parsePrevious(text.subarray(78, 88), parameters.generation, text.subarray(88, nodesAt)),
     nodes: parseNodeSlots(text.subarray(nodesAt)),
   };
 }
 
 function parseRow(bytes: Bytes, channels: readonly Channel[]): Row | null {
   const channel = channels.find(({ id }) => equal(id, bytes.subarray(0, 8)));
-  const pinned = at(bytes, 21);
   const bound = getU32(bytes, 12);
-  if (channel === undefined || at(bytes, 20) !== PEER || pinned > 1 || getU16(bytes, 22) !== 0 || bound < 1)
+  if (channel === undefined || at(bytes, 20) !== PEER || !isZero(bytes.subarray(21)) || bound < 1)
     return null;
   return {
     channel: hex(channel.id),
     sender: getU16(bytes, 18),
     windows: restoreRow({ generation: getU32(bytes, 8), step: getU16(bytes, 16) }, bound),
     bound,
-    pinned: pinned === 1,
     cached: false,
   };
 }
@@ -263,75 +272,75 @@ interface OpenedTexts {
   readonly sequence: number;
 }
 
-/** Sizes of the texts that a header announces. */
-function textSizes(channels: number, rowChunks: number, layout: 1 | 2): number[] {
-  const channelSize = CHANNEL_SIZE + 16 * keptLeaves(layout);
-  const rowsSize = ROW_SIZE * ROWS_IN_CHUNK;
-  return [CHUNK_0_SIZE, ...Array(channels).fill(channelSize), ...Array(rowChunks).fill(rowsSize)];
-}
-
 /** The texts of a blob whose every chunk verifies, with its sequence; null otherwise. */
 function openTexts(keeper: Keeper, blob: Bytes): OpenedTexts | null {
+  const size = TAG_SIZE + chunkText(keeper.layout);
+  const count = (blob.length - HEADER_SIZE) / size;
+  if (!Number.isInteger(count) || count < 1) return null;
   const header = blob.slice(0, HEADER_SIZE);
-  const expected = concat(MAGIC, u8(keeper.layout), zeros(1));
-  if (blob.length < HEADER_SIZE || !equal(header.subarray(0, 6), expected)) return null;
-  const channels = getU16(header, 6);
   const sequence = getU32(header, 8);
-  const rowChunks = getU32(header, 12);
-  if (rowChunks > blob.length) return null;
   const texts: Bytes[] = [];
-  let offset = HEADER_SIZE;
   let previous = header;
-  for (const size of textSizes(channels, rowChunks, keeper.layout)) {
-    const end = offset + TAG_SIZE + size;
-    if (blob.length < end) return null;
-    const tag = blob.slice(offset, offset + TAG_SIZE);
-    const cipher = blob.subarray(offset + TAG_SIZE, end);
-    const nonce = recordNonce(BLOB, keeper.layout, texts.length, sequence, 0);
-    const text = open(ASCON_SIV, keeper.storageKey, nonce, recordAd(keeper, previous), cipher, tag);
+  for (let i = 0; i < count; i++) {
+    const chunk = blob.subarray(HEADER_SIZE + i * size, HEADER_SIZE + (i + 1) * size);
+    const tag = chunk.slice(0, TAG_SIZE);
+    const nonce = recordNonce(BLOB, keeper.layout, i, sequence, 0);
+    const ad = recordAd(keeper, previous);
+    const text = open(ASCON_SIV, keeper.storageKey, nonce, ad, chunk.subarray(TAG_SIZE), tag);
     if (text === null) return null;
     texts.push(text);
     previous = tag;
-    offset = end;
   }
-  if (offset !== blob.length) return null;
-  const [device = zeros(CHUNK_0_SIZE), ...rest] = texts;
-  return { device, channels: rest.slice(0, channels), rows: rest.slice(channels), sequence };
+  const [device = zeros(DEVICE_SIZE), ...rest] = texts;
+  const isRows = (text: Bytes) => isZero(text.subarray(0, 8));
+  const channels = rest.filter((text) => !isRows(text));
+  const rows = rest.filter(isRows).flatMap((text) => {
+    const places = Array.from({ length: rowsInChunk(keeper.layout) }, (_, i) => 8 + ROW_SIZE * i);
+    return places.map((from) => text.subarray(from, from + ROW_SIZE));
+  });
+  // The first empty place for a row ends the blob, in its last chunk.
+  const end = rows.findIndex((row) => isZero(row.subarray(0, 8)));
+  if (end < rows.length - rowsInChunk(keeper.layout) || rest.findIndex(isRows) !== channels.length)
+    return null;
+  return end < 0 ? null : { device, channels, rows: rows.slice(0, end), sequence };
 }
 
 /** The state that a blob holds, with `slots` channel slots; null when it does not verify. */
 export function openBlob(keeper: Keeper, blob: Bytes, slots: number): State | null {
   const opened = openTexts(keeper, blob);
   if (opened === null) return null;
-  const { device } = opened;
-  const statuses = at(device, 12);
-  const next = at(device, 13);
-  if (next > 1 || opened.channels.length > slots || statuses > 16) return null;
-  if (!isZero(device.subarray(14, 16))) return null;
-  const held = opened.channels.map(parseChannel).filter((channel) => channel !== null);
+  const { device, sequence } = opened;
+  const statuses = at(device, 64);
+  const next = at(device, 28);
+  if (next > 1 || opened.channels.length > slots || statuses > STATUSES) return null;
+  const held = opened.channels
+    .map((text) => parseChannel(text, keeper.layout))
+    .filter((channel) => channel !== null);
   if (held.length !== opened.channels.length) return null;
-  const rowBytes = concat(...opened.rows);
-  const rows = Array.from({ length: rowBytes.length / ROW_SIZE }, (_, i) =>
-    rowBytes.subarray(ROW_SIZE * i, ROW_SIZE * (i + 1)),
-  );
-  const filled = rows.filter((row) => !isZero(row));
-  const heldRows = filled.map((row) => parseRow(row, held)).filter((row) => row !== null);
-  if (heldRows.length !== filled.length) return null;
+  const rows = opened.rows.map((row) => parseRow(row, held)).filter((row) => row !== null);
+  if (rows.length !== opened.rows.length) return null;
   return {
     channels: Array.from({ length: slots }, (_, i) => held[i] ?? null),
-    rows: heldRows,
+    rows,
     joins: [],
-    version: getU32(device, 8),
-    key: device.slice(16, 32),
-    nextKey: next === 1 ? device.slice(32, 48) : null,
+    version: getU32(device, 24),
+    key: device.slice(32, 48),
+    nextKey: next === 1 ? device.slice(48, 64) : null,
     revision: getU64(device, 0),
-    statuses: [...device.slice(48, 48 + statuses)],
-    echo: device.slice(64, 72),
+    statuses: [...device.slice(65, 65 + statuses)],
+    echo: device.slice(8, 16),
     session: null,
-    sequence: opened.sequence,
+    heard: false,
+    sequence,
+    bootSequence: sequence,
     number: 0,
     blobDue: false,
   };
+}
+
+/** T-8: a record that was not written to its end, on media that erase to 0xFF. */
+export function isCutOff(record: Bytes): boolean {
+  return record.length < MARK_SIZE || record.subarray(MARK_SIZE - 8).every((x) => x === 0xff);
 }
 
 export interface Mark {

@@ -204,7 +204,7 @@ test(
   () => {
     const { exports, memory } = wasm3().instantiate(DEVICE, { memoryLimit: 8192, stackSize: 8192 });
     assert.equal(memory.length, 8192);
-    assert.equal(exports.topicMax?.(), 256);
+    assert.equal(exports.buffers?.(), 16);
     assert.throws(
       () => wasm3().instantiate(DEVICE, { memoryLimit: 4096 }),
       coded("WASM3_FAILED", /data segment/),

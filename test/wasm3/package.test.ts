@@ -211,7 +211,7 @@ const USE = `
   if (reason) throw reason;
   const bytes = require("node:fs").readFileSync(process.argv[1]);
   const { exports, memory } = wasm3.instantiate(bytes, { memoryLimit: 8192 });
-  console.log(exports.topicMax(), memory.length);`;
+  console.log(exports.buffers(), memory.length);`;
 
 test("wasm3: packed and unpacked below a node_modules, it compiles itself and runs", options, () => {
   const folder = clone(false);
@@ -240,7 +240,7 @@ test("wasm3: packed and unpacked below a node_modules, it compiles itself and ru
   cpSync(wasm3Source(), join(home, "build", "wasm3-src"), { recursive: true });
   const device = join(ROOT, "build", "ampoule-device.wasm");
   const code = `const { loadWasm3 } = require("@ampoule/wasm3");${USE}`;
-  assert.equal(ok(process.execPath, ["-e", code, device], PROJECT), "256 8192\n");
+  assert.equal(ok(process.execPath, ["-e", code, device], PROJECT), "16 8192\n");
 
   writeFileSync(
     join(PROJECT, "use.mts"),
@@ -285,9 +285,9 @@ test("wasm3: node-gyp makes both libraries of binding.gyp, and they are taken as
       const { wasm3, reason } = require("./index.ts").loadWasm3({ counting: ${counting} });
       if (reason) throw reason;
       const { exports, operations } = wasm3.instantiate(require("node:fs").readFileSync(${JSON.stringify(device)}));
-      console.log(exports.topicMax(), ${counting} && operations() > 0);`;
+      console.log(exports.buffers(), ${counting} && operations() > 0);`;
     // Without a compiler: nothing is made again.
-    assert.equal(ok(process.execPath, ["-e", code], folder, { PATH: pathWith("sh") }), `256 ${counting}\n`);
+    assert.equal(ok(process.execPath, ["-e", code], folder, { PATH: pathWith("sh") }), `16 ${counting}\n`);
   }
 });
 
