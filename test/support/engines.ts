@@ -2,13 +2,27 @@
 //
 //   node test/core/agree.test.ts --engine wasm3
 
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test as nodeTest } from "node:test";
 import { parseArgs } from "node:util";
 import type { Engine } from "../../host/core/engine.ts";
 import { type Modules, v8Engine } from "../../host/core/wasm.ts";
 import { wasm3Engine } from "../../host/wasm3-engine.ts";
 
-const ENGINES: Record<string, (modules?: Modules) => Engine> = { v8: v8Engine, wasm3: wasm3Engine };
+const ENGINES: Record<string, (modules?: Modules) => Engine> = {
+  v8: v8Engine,
+  wasm3: (modules) => wasm3Engine(modules, modules === undefined ? { memory: memoryInUse() } : {}),
+};
+
+/** Not a byte more than the build says that its modules use: every access beyond traps. */
+function memoryInUse(): Record<string, number> {
+  const sizes: Record<string, { memoryInUse: number }> = JSON.parse(
+    readFileSync(join(import.meta.dirname, "..", "..", "build", "sizes.json"), "utf8"),
+  );
+  const shipped = Object.entries(sizes).filter(([, { memoryInUse }]) => memoryInUse > 0);
+  return Object.fromEntries(shipped.map(([build, { memoryInUse }]) => [build, memoryInUse]));
+}
 
 const { engine: name } = parseArgs({
   options: { engine: { type: "string", default: "v8" } },

@@ -182,7 +182,7 @@ for (const { what, says, sources, env } of LACKS) {
 }
 
 test(
-  "wasm3: where it cannot be had, the demo says so, with what would help, and v8 is not asked",
+  "wasm3: where it cannot be had, the demo says so and what would help, and other commands work",
   options,
   () => {
     const host = join(ROOT, "build", `wasm3-host.${process.pid}`);
