@@ -28,11 +28,16 @@ export type EngineName = keyof typeof ENGINES;
 export function compile(program: string, dir: string, engine: EngineName, ...flags: string[]): string {
   const library = assembleFirmware();
   const src = join(library, "src");
-  const sources = readdirSync(src).filter((name) => name.endsWith(".c"));
+  // What plays vectors stands in for ampoule.c.
+  const isCoreOnly = program === "vectors";
+  const sources = readdirSync(src).filter(
+    (name) => name.endsWith(".c") && !(isCoreOnly && name === "ampoule.c"),
+  );
   const out = join(dir, `${program}-${engine}`);
   const includes = ["-I", join(library, "include"), "-I", src];
   if (engine === "wasm3") includes.push("-I", dir, "-isystem", wasm3Source());
-  writeFileSync(join(dir, "amp_module.h"), formatModule("device-ascon", readModule("device-ascon")));
+  const build = flags.includes("-DAMP_XOODYAK") ? "device" : "device-ascon";
+  writeFileSync(join(dir, "amp_module.h"), formatModule(build, readModule(build)));
   const files = [join(import.meta.dirname, `${program}.c`), ...sources.map((name) => join(src, name))];
   execFileSync("cc", [
     "-D_GNU_SOURCE",

@@ -1,0 +1,29 @@
+// The same vectors through every back end: results and linear memory as in V8, call by call.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { need } from "../support/need.ts";
+import { compile, ENGINES, type EngineName } from "./program.ts";
+import { record } from "./trace.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "ampoule-vectors-"));
+after(() => rmSync(dir, { recursive: true }));
+
+for (const build of ["device-ascon", "device"] as const) {
+  test(`firmware: all vectors for ${build} agree, with every back end`, need("cc"), (context) => {
+    const { header, scripts, calls, bytes } = record(build);
+    assert.ok(scripts > 20, `${scripts} scripts`);
+    context.diagnostic(`${scripts} scripts, ${calls} calls, ${bytes} bytes`);
+    writeFileSync(join(dir, "amp_vectors.h"), header);
+    for (const engine of Object.keys(ENGINES) as EngineName[]) {
+      const flags = ["-Os", "-w", "-I", dir, ...(build === "device" ? ["-DAMP_XOODYAK"] : [])];
+      const program = compile("vectors", dir, engine, ...flags);
+      const lines = execFileSync(program, { encoding: "utf8" });
+      assert.equal(lines, `vectors: ${scripts} passed, 0 failed\n`, engine);
+    }
+  });
+}
