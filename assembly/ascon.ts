@@ -8,12 +8,12 @@
  *     aeadInit  absorb*  aeadEndAd  aeadCrypt*  aeadTag  wipe
  *     hash256Init | xof128Init | cxof128Init | cxof128Label  absorb*  endAbsorb  squeeze  wipe
  */
-import { P12, P8, permute, state, wipeState } from "./ascon-p";
+import { BLOCK, lane, P12, P8, permute, permuteBlocks, state, wipeState, wordOf } from "./ascon-p";
 import { ABSORB, DECRYPT } from "./bytes";
 
 /** Bytes of a word of the state, and rate of the hash modes. */
 const WORD: i32 = 8;
-const AEAD_RATE: i32 = 16;
+const AEAD_RATE: i32 = BLOCK;
 
 // Initial values of 4.1 and 5.1 to 5.3.
 const AEAD128_IV: u64 = 0x00001000808c0001;
@@ -29,7 +29,14 @@ let pos: i32 = 0;
 /** Takes len bytes at ptr in; ENCRYPT and DECRYPT also replace them. */
 function duplex(ptr: usize, len: i32, mode: i32): void {
   while (len) {
-    const word = pos < WORD ? state.S0 : state.S1;
+    if (AMP_PROFILE && rate == BLOCK && !pos && len >= BLOCK) {
+      const blocks = len & -BLOCK;
+      permuteBlocks(ptr, blocks, mode);
+      ptr += blocks;
+      len -= blocks;
+      continue;
+    }
+    const word = wordOf(pos < WORD ? state.S0 : state.S1);
     let next: u64;
     let n = WORD;
     if ((pos & 7) == 0 && len >= WORD) {
@@ -45,8 +52,8 @@ function duplex(ptr: usize, len: i32, mode: i32): void {
       if (mode != ABSORB) store<u8>(ptr, y);
       next = word ^ ((mode == DECRYPT ? y : x) << shift);
     }
-    if (pos < WORD) state.S0 = next;
-    else state.S1 = next;
+    if (pos < WORD) state.S0 = lane(next);
+    else state.S1 = lane(next);
     ptr += n;
     len -= n;
     pos += n;
@@ -59,7 +66,7 @@ function duplex(ptr: usize, len: i32, mode: i32): void {
 
 /** Ends the block: a byte 1, then zeros (Algorithm 2). */
 function pad(): void {
-  const bit = (<u64>1) << ((pos & 7) << 3);
+  const bit = lane((<u64>1) << ((pos & 7) << 3));
   if (pos < WORD) state.S0 ^= bit;
   else state.S1 ^= bit;
   pos = 0;
@@ -72,8 +79,8 @@ export function absorb(ptr: usize, len: i32): void {
 
 /** XORs a key of 16 bytes into S3 and S4. */
 function addKey(keyPtr: usize): void {
-  state.S3 ^= load<u64>(keyPtr);
-  state.S4 ^= load<u64>(keyPtr, 8);
+  state.S3 ^= lane(load<u64>(keyPtr));
+  state.S4 ^= lane(load<u64>(keyPtr, 8));
 }
 
 /**
@@ -83,11 +90,11 @@ function addKey(keyPtr: usize): void {
  * @param noncePtr in, 16 bytes
  */
 export function aeadInit(keyPtr: usize, noncePtr: usize): void {
-  state.S0 = AEAD128_IV;
-  state.S1 = load<u64>(keyPtr);
-  state.S2 = load<u64>(keyPtr, 8);
-  state.S3 = load<u64>(noncePtr);
-  state.S4 = load<u64>(noncePtr, 8);
+  state.S0 = lane(AEAD128_IV);
+  state.S1 = lane(load<u64>(keyPtr));
+  state.S2 = lane(load<u64>(keyPtr, 8));
+  state.S3 = lane(load<u64>(noncePtr));
+  state.S4 = lane(load<u64>(noncePtr, 8));
   permute(P12);
   addKey(keyPtr);
   rate = AEAD_RATE;
@@ -100,7 +107,7 @@ export function aeadEndAd(adLen: i32): void {
     pad();
     permute(P8);
   }
-  state.S4 ^= 0x8000000000000000;
+  state.S4 ^= lane(0x8000000000000000);
 }
 
 /**
@@ -121,17 +128,17 @@ export function aeadCrypt(ptr: usize, len: i32, mode: i32): void {
  */
 export function aeadTag(keyPtr: usize, tagPtr: usize): void {
   pad();
-  state.S2 ^= load<u64>(keyPtr);
-  state.S3 ^= load<u64>(keyPtr, 8);
+  state.S2 ^= lane(load<u64>(keyPtr));
+  state.S3 ^= lane(load<u64>(keyPtr, 8));
   permute(P12);
   addKey(keyPtr);
-  store<u64>(tagPtr, state.S3);
-  store<u64>(tagPtr, state.S4, 8);
+  store<u64>(tagPtr, wordOf(state.S3));
+  store<u64>(tagPtr, wordOf(state.S4), 8);
 }
 
 function hashInit(iv: u64): void {
   wipeState();
-  state.S0 = iv;
+  state.S0 = lane(iv);
   permute(P12);
   rate = WORD;
   pos = 0;
@@ -155,7 +162,7 @@ export function xof128Init(): void {
  */
 export function cxof128Init(zPtr: usize, zLen: i32): void {
   hashInit(CXOF128_IV);
-  state.S0 ^= (<u64>zLen) << 3;
+  state.S0 ^= lane((<u64>zLen) << 3);
   permute(P12);
   absorb(zPtr, zLen);
   endAbsorb();
@@ -168,11 +175,11 @@ export function cxof128Init(zPtr: usize, zLen: i32): void {
  */
 export function cxof128Label(label: u64): void {
   // The state after the initial value and the length, 56 bits: 24 rounds saved.
-  state.S0 = 0xc8997703d24c2593 ^ label;
-  state.S1 = 0xa0698e9e4c303669;
-  state.S2 = 0xcfced490ee9f342b;
-  state.S3 = 0xe0c407aeedc64342;
-  state.S4 = 0x24a4f7bff9eac681;
+  state.S0 = lane(0xc8997703d24c2593 ^ label);
+  state.S1 = lane(0xa0698e9e4c303669);
+  state.S2 = lane(0xcfced490ee9f342b);
+  state.S3 = lane(0xe0c407aeedc64342);
+  state.S4 = lane(0x24a4f7bff9eac681);
   rate = WORD;
   pos = 7;
   endAbsorb();
@@ -188,7 +195,7 @@ export function endAbsorb(): void {
 export function squeeze(outPtr: usize, len: i32): void {
   for (let i = 0; i < len; ++i) {
     if (i != 0 && (i & 7) == 0) permute(P12);
-    store<u8>(outPtr + i, state.S0 >> ((i & 7) << 3));
+    store<u8>(outPtr + i, wordOf(state.S0) >> ((i & 7) << 3));
   }
 }
 

@@ -6,7 +6,7 @@
 import * as ascon from "./ascon";
 import * as xoodyak from "./xoodyak";
 import * as kdf from "./kdf";
-import { P12, P8, permute, state } from "./ascon-p";
+import { lane, P12, P8, permute, state, wordOf } from "./ascon-p";
 import * as xoodoo from "./xoodoo";
 
 export { seal, open } from "./aead";
@@ -25,17 +25,17 @@ export function areaSize(): i32 {
 
 /** Ascon-p on the 40 bytes at ptr. rounds: 12 or 8. */
 export function asconP(ptr: usize, rounds: i32): void {
-  state.S0 = load<u64>(ptr);
-  state.S1 = load<u64>(ptr, 8);
-  state.S2 = load<u64>(ptr, 16);
-  state.S3 = load<u64>(ptr, 24);
-  state.S4 = load<u64>(ptr, 32);
+  state.S0 = lane(load<u64>(ptr));
+  state.S1 = lane(load<u64>(ptr, 8));
+  state.S2 = lane(load<u64>(ptr, 16));
+  state.S3 = lane(load<u64>(ptr, 24));
+  state.S4 = lane(load<u64>(ptr, 32));
   permute(rounds == 12 ? P12 : P8);
-  store<u64>(ptr, state.S0);
-  store<u64>(ptr, state.S1, 8);
-  store<u64>(ptr, state.S2, 16);
-  store<u64>(ptr, state.S3, 24);
-  store<u64>(ptr, state.S4, 32);
+  store<u64>(ptr, wordOf(state.S0));
+  store<u64>(ptr, wordOf(state.S1), 8);
+  store<u64>(ptr, wordOf(state.S2), 16);
+  store<u64>(ptr, wordOf(state.S3), 24);
+  store<u64>(ptr, wordOf(state.S4), 32);
   ascon.wipe();
 }
 

@@ -9,12 +9,15 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { type Expressions, reorder } from "./reorder.ts";
 
 interface Target {
   name: string;
   entry: string;
   /** Runs shrink() over the module. */
   shrink?: boolean;
+  /** Puts the rounds of a permutation one after another. */
+  unroll?: boolean;
 }
 
 /** What build/sizes.json says of one module; every number is in bytes unless it says otherwise. */
@@ -45,6 +48,15 @@ const TARGETS: Target[] = [
   { name: "device-ascon", entry: "assembly/index.ts", shrink: true },
   { name: "host", entry: "assembly/host.ts" },
   { name: "kat", entry: "assembly/kat.ts" },
+  // The other profiles of assembly/ascon-p.ts, and what the bench takes.
+  { name: "device-ascon-interpreted", entry: "assembly/index.ts", shrink: true },
+  { name: "device-ascon-compiled", entry: "assembly/index.ts", shrink: true, unroll: true },
+  { name: "kat-interpreted", entry: "assembly/kat.ts", shrink: true },
+  { name: "kat-compiled", entry: "assembly/kat.ts", shrink: true, unroll: true },
+  { name: "bare-ascon", entry: "assembly/bare-ascon.ts", shrink: true },
+  { name: "bare-ascon-interpreted", entry: "assembly/bare-ascon.ts", shrink: true },
+  { name: "bare-ascon-compiled", entry: "assembly/bare-ascon.ts", shrink: true, unroll: true },
+  { name: "bare-xoodyak", entry: "assembly/bare-xoodyak.ts", shrink: true },
 ];
 
 /** Named in a variable: the compiler's own types would redeclare our globals. */
@@ -76,10 +88,13 @@ interface OptimizedModule {
   validate(): number;
   emitBinary(): Uint8Array<ArrayBuffer>;
   emitText(): string;
+  getNumFunctions(): number;
+  getFunctionByIndex(index: number): number;
+  runPasses(passes: string[]): void;
   dispose(): void;
 }
 
-interface Optimizer {
+interface Optimizer extends Expressions {
   Features: Record<"MutableGlobals" | "SignExt" | "BulkMemory" | "BulkMemoryOpt", number>;
   readBinary(wasm: Uint8Array): OptimizedModule;
   setOptimizeLevel(level: number): void;
@@ -88,6 +103,8 @@ interface Optimizer {
   setAlwaysInlineMaxSize(size: number): void;
   setFlexibleInlineMaxSize(size: number): void;
   setOneCallerInlineMaxSize(size: number): void;
+  setDebugInfo(on: boolean): void;
+  setPassArgument(name: string, value: string): void;
 }
 
 interface Output {
@@ -118,7 +135,13 @@ function sources(dir: string): string[] {
 }
 
 function hashInputs(): string {
-  const paths = [...sources("assembly"), "asconfig.json", "scripts/build.ts", compilerManifest()];
+  const paths = [
+    ...sources("assembly"),
+    "asconfig.json",
+    "scripts/build.ts",
+    "scripts/reorder.ts",
+    compilerManifest(),
+  ];
   const lines = paths.map((path) => `${path} ${sha256(readFileSync(join(ROOT, path)))}`);
   return sha256(lines.join("\n"));
 }
@@ -176,6 +199,7 @@ async function compile(target: Target): Promise<Output> {
       "--textFile",
       "module.wat",
       "--noColors",
+      ...(target.unroll ? ["--debug"] : []),
     ],
     {
       stderr,
@@ -201,7 +225,7 @@ async function compile(target: Target): Promise<Output> {
  * address, which it takes from "low memory is unused". Ours is used, but our sums never wrap: every
  * pointer is the address of a static buffer plus offsets that are not negative.
  */
-async function shrink(wasm: Uint8Array): Promise<Output> {
+async function shrink(target: Target, wasm: Uint8Array): Promise<Output> {
   const { default: optimizer } = (await import(OPTIMIZER)) as { default: Optimizer };
   const { Features } = optimizer;
   optimizer.setOptimizeLevel(2);
@@ -217,6 +241,7 @@ async function shrink(wasm: Uint8Array): Promise<Output> {
       Features.MutableGlobals | Features.SignExt | Features.BulkMemory | Features.BulkMemoryOpt,
     );
     module.removeExport(MEMORY_END);
+    if (target.unroll) unroll(optimizer, module);
     let output: Output;
     let smaller: Output = { wasm: new Uint8Array(wasm), wat: "" };
     do {
@@ -224,10 +249,38 @@ async function shrink(wasm: Uint8Array): Promise<Output> {
       module.optimize();
       smaller = { wasm: new Uint8Array(module.emitBinary()), wat: module.emitText() };
     } while (smaller.wasm.length < output.wasm.length || output.wat === "");
-    return output;
+    return inOrder(optimizer, output);
   } finally {
     module.dispose();
     optimizer.setLowMemoryUnused(false);
+  }
+}
+
+/** The function that unroll() puts wherever it is called; a name that the compiler gives for its file. */
+const ROUND = "assembly/interleaved/round";
+
+function unroll(optimizer: Optimizer, module: OptimizedModule): void {
+  module.optimize();
+  for (let i = 0; i < module.getNumFunctions(); ++i) {
+    const { name } = optimizer.getFunctionInfo(module.getFunctionByIndex(i));
+    if (name === ROUND) continue;
+    optimizer.setPassArgument("no-inline", name);
+    module.runPasses(["no-inline"]);
+  }
+  optimizer.setAlwaysInlineMaxSize(1000);
+  module.runPasses(["inlining"]);
+  optimizer.setAlwaysInlineMaxSize(2);
+}
+
+/** See reorder.ts. Names are left out. */
+function inOrder(optimizer: Optimizer, { wasm }: Output): Output {
+  const module = optimizer.readBinary(wasm);
+  optimizer.setDebugInfo(false);
+  try {
+    for (let i = 0; i < module.getNumFunctions(); ++i) reorder(optimizer, module.getFunctionByIndex(i));
+    return { wasm: new Uint8Array(module.emitBinary()), wat: module.emitText() };
+  } finally {
+    module.dispose();
   }
 }
 
@@ -341,7 +394,7 @@ async function build(names: string[], options: { quiet: boolean; force: boolean 
   try {
     for (const target of stale) {
       const compiled = await compile(target);
-      const { wasm, wat } = target.shrink ? await shrink(compiled.wasm) : compiled;
+      const { wasm, wat } = target.shrink ? await shrink(target, compiled.wasm) : compiled;
       check(target, wasm, wat);
       const sizes = measure(wasm, memoryInUse(compiled.wasm));
       replaceFile(outFile(target), wasm);

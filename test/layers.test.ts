@@ -11,7 +11,7 @@ const ROOT = join(import.meta.dirname, "..");
 /** Rooms of the core from the bottom up; rooms of one row do not import each other. */
 const ROWS = [
   ["bytes", "layout", "status"],
-  ["form"],
+  ["form", "interleaved"],
   ["ascon-p", "xoodoo"],
   ["ascon", "xoodyak"],
   ["aead", "kdf"],
@@ -20,7 +20,7 @@ const ROWS = [
   ["epoch", "state"],
   ["session", "control"],
   ["index", "kit"],
-  ["host", "kat"],
+  ["host", "kat", "bare-ascon", "bare-xoodyak"],
 ];
 
 function sources(folder: string): string[] {

@@ -1,7 +1,7 @@
 import { P12, P8, permute, state, wipeState } from "../ascon-p";
 
-/** Distance of the complemented round constants. */
-const STEP: i32 = 15;
+/** From each round constant to the next. */
+const STEP: i32 = -15;
 
 function set(s0: u64, s1: u64, s2: u64, s3: u64, s4: u64): void {
   state.S0 = s0;

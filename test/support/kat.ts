@@ -68,7 +68,8 @@ export interface Opened {
   text: Uint8Array;
 }
 
-export const KAT_WASM = new URL("../../build/ampoule-kat.wasm", import.meta.url);
+/** The known-answer module in every profile of assembly/ascon-p.ts. */
+export const KAT_BUILDS = ["kat", "kat-interpreted", "kat-compiled"] as const;
 
 export class Kat {
   readonly exports: Omit<KatExports, "memory">;
@@ -76,11 +77,10 @@ export class Kat {
   /** Next free address of the caller's area. */
   #next = 0;
 
-  constructor() {
+  constructor(build: (typeof KAT_BUILDS)[number] = "kat") {
+    const wasm = readFileSync(new URL(`../../build/ampoule-${build}.wasm`, import.meta.url));
     // In the place of the host's module, which no engine gives less memory than it declares.
-    const { calls, memory } = testEngine({ host: Uint8Array.from(readFileSync(KAT_WASM)) }).instantiate(
-      "host",
-    );
+    const { calls, memory } = testEngine({ host: Uint8Array.from(wasm) }).instantiate("host");
     this.exports = calls as unknown as KatExports;
     this.memory = memory;
   }
