@@ -46,11 +46,16 @@ export type EngineName = "aot" | "wasm3";
 export interface Program {
   sources: string[];
   flags: string[];
+  /** Without ampoule.c and what is for it. */
+  isCoreOnly?: boolean;
 }
 
 export const PROGRAMS: Record<string, Program> = {
   live: { sources: [join(PORTS, "live", "main.c")], flags: [] },
 };
+
+/** Sources of the library that are not the core. */
+const NOT_CORE = /\/(ampoule|amp_join|amp_status)\.c$/;
 
 /** Compiles a program with the library and the board, unless that is done. Returns the path of the ELF file. */
 export function buildPort(
@@ -65,7 +70,13 @@ export function buildPort(
   const library = assembleFirmware();
   const folders = [join(library, "include"), join(library, "src"), PORTS, join(PORTS, "qemu")];
   const board = [join(PORTS, "qemu", "board.c"), join(PORTS, "qemu", `${machine}.c`)];
-  const sources = [...program.sources, ...files(join(library, "src"), ".c"), ...files(PORTS, ".c"), ...board];
+  const isWanted = (path: string): boolean => program.isCoreOnly !== true || !NOT_CORE.test(path);
+  const sources = [
+    ...program.sources,
+    ...files(join(library, "src"), ".c").filter(isWanted),
+    ...files(PORTS, ".c"),
+    ...board,
+  ];
   const headers = folders.flatMap((folder) => files(folder, ".h"));
   const elf = join(OUT, `${machine}-${name}${engine === "aot" ? "" : `-${engine}`}.elf`);
   if (isNewer(elf, [...sources, ...headers, fileURLToPath(import.meta.url)])) return elf;
@@ -79,7 +90,7 @@ export function buildPort(
       ...["--specs=picolibc.specs", "--crt0=hosted", "-std=gnu99", "-Os", "-g"],
       ...["-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra", "-Werror"],
       ...folders.map((folder) => `-I${folder}`),
-      ...(engine === "wasm3" ? interpreter() : []),
+      ...(engine === "wasm3" ? interpreter(program) : []),
       ...Object.entries(places).map(([symbol, value]) => `-Wl,--defsym=${symbol}=0x${value.toString(16)}`),
       ...program.flags,
       ...["-o", part],
@@ -92,12 +103,15 @@ export function buildPort(
 }
 
 /** Flags for the interpreter, whose sources are brought, and the module as an array. */
-function interpreter(): string[] {
-  const header = join(OUT, "amp_module.h");
+function interpreter(program: Program): string[] {
+  const build = program.flags.includes("-DAMP_XOODYAK") ? "device" : "device-ascon";
+  const folder = join(OUT, build);
+  const header = join(folder, "amp_module.h");
   const part = `${header}.${process.pid}.part`;
-  writeFileSync(part, formatModule("device-ascon", readModule("device-ascon")));
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(part, formatModule(build, readModule(build)));
   renameSync(part, header);
-  return ["-DAMP_WASM3", `-I${OUT}`, "-isystem", wasm3Source()];
+  return ["-DAMP_WASM3", `-I${folder}`, "-isystem", wasm3Source()];
 }
 
 /** Bytes of code and constants, initialised data, and zeroed data. */

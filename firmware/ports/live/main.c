@@ -114,6 +114,17 @@ static int on_message(void *context, const char *topic, const uint8_t *bytes, si
   return 0;
 }
 
+/** Tells when more stack was used than ever before. */
+static void log_stack(void)
+{
+  static uint32_t told;
+  char said[32];
+  if (board_stack_used() <= told) return;
+  told = board_stack_used();
+  snprintf(said, sizeof said, "stack: %lu bytes", (unsigned long)told);
+  amp_serial_log(&line.writer, said);
+}
+
 static void live(void)
 {
   uint32_t told_at = board_ms(), ticked_at = board_ms();
@@ -132,6 +143,7 @@ static void live(void)
       ticked_at = now;
       (void)amp_tick(&device);
       answer();
+      log_stack();
     }
     if (now - told_at >= LIVE_MS && must_subscribe == 0) {
       char said[64];
