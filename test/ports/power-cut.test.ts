@@ -43,7 +43,7 @@ test(
           given.set(board, count);
           await rig.order(board, `order ${count}`);
         }
-        await sleep(40);
+        await sleep(80);
       }
     })();
     const torn = await Promise.all(boards.map((board, index) => cutPower(rig, board, random(SEED + index))));
