@@ -18,7 +18,7 @@ const SHORT_TAG_SIZE: i32 = 8;
 // Scratch, zero between calls: the whole tag, and N of the SIV suites.
 const tag = memory.data(TAG_SIZE + NONCE_SIZE, 8);
 const sivNonce = tag + TAG_SIZE;
-const verdict = memory.data(4, 4);
+export const verdict = memory.data(4, 4);
 
 function isAead(suite: i32): i32 {
   return suite & 1;
