@@ -176,6 +176,8 @@ static amp_status map_module(amp_esp *esp, amp_port *port)
   port->module = module;
   port->module_size = size;
   port->module_sha256 = esp->module_sha256;
+  port->heap = (uint8_t *)esp->heap;
+  port->heap_size = sizeof esp->heap;
   return AMP_OK;
 }
 #endif

@@ -8,11 +8,18 @@ idf_component_register(
   REQUIRES nvs_flash mqtt
   PRIV_REQUIRES esp_partition freertos log)
 
-# Not by REQUIRES: that is read before the configuration is known.
-if(CONFIG_AMP_ENGINE_WASM3)
-  target_compile_definitions(${COMPONENT_LIB} PUBLIC AMP_WASM3)
-  idf_component_optional_requires(PRIVATE wasm3)
-endif()
 if(CONFIG_AMP_XOODYAK)
   target_compile_definitions(${COMPONENT_LIB} PUBLIC AMP_XOODYAK)
+endif()
+if(CONFIG_AMP_ENGINE_WASM3)
+  # Relative to the project; src/core_wasm3.c includes what it needs of it.
+  idf_build_get_property(project_dir PROJECT_DIR)
+  get_filename_component(amp_wasm3 "${CONFIG_AMP_WASM3_SOURCE}" ABSOLUTE BASE_DIR "${project_dir}")
+  if(NOT EXISTS "${amp_wasm3}/wasm3.h")
+    message(FATAL_ERROR "${amp_wasm3} does not hold wasm3's sources: see Ampoule in menuconfig")
+  endif()
+  target_compile_definitions(${COMPONENT_LIB} PUBLIC AMP_WASM3)
+  target_include_directories(${COMPONENT_LIB} SYSTEM PRIVATE "${amp_wasm3}")
+  # Its operations call the next one as their last act, let signed numbers wrap and read slots as several types.
+  target_compile_options(${COMPONENT_LIB} PRIVATE -foptimize-sibling-calls -fwrapv -fno-strict-aliasing)
 endif()

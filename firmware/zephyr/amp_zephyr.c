@@ -218,7 +218,7 @@ static ssize_t get_key(uint8_t key[AMP_STORAGE_KEY_SIZE])
   return size;
 }
 
-amp_status amp_zephyr_open(amp_zephyr *zephyr)
+amp_status amp_zephyr_open(amp_zephyr *zephyr, const amp_port *engine)
 {
   uint8_t realm[AMP_ID_SIZE], device[AMP_ID_SIZE], key[AMP_STORAGE_KEY_SIZE];
   char name[NAME_MAX];
@@ -238,6 +238,7 @@ amp_status amp_zephyr_open(amp_zephyr *zephyr)
     return AMP_NO_IDENTITY;
   }
   memset(&port, 0, sizeof port);
+  if (engine != NULL) port = *engine;
   port.user = zephyr;
   port.kind = AMP_STORAGE;
   port.slot_read = slot_read;

@@ -49,9 +49,10 @@ AMP_MUST_CHECK amp_status amp_zephyr_provision(const amp_identity *identity);
  * Begins a device with what is stored. settings_subsys_init() comes first.
  *
  * @param zephyr out; static memory
+ * @param engine null; with the engine wasm3, where module and heap are, see amp_port: its other fields are not used
  * @returns AMP_OK; AMP_NO_IDENTITY: none was provisioned; AMP_NOT_STORED: the settings failed; else as amp_open()
  */
-AMP_MUST_CHECK amp_status amp_zephyr_open(amp_zephyr *zephyr);
+AMP_MUST_CHECK amp_status amp_zephyr_open(amp_zephyr *zephyr, const amp_port *engine);
 
 #ifdef __cplusplus
 }

@@ -62,7 +62,7 @@ void platform_provision(const amp_identity *identity)
   if (amp_zephyr_provision(identity) != AMP_OK) abort();
 }
 
-amp_status platform_open(void) { return amp_zephyr_open(&zephyr); }
+amp_status platform_open(void) { return amp_zephyr_open(&zephyr, NULL); }
 
 amp_context *platform_device(void) { return &zephyr.device; }
 

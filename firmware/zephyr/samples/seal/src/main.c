@@ -184,10 +184,10 @@ int main(void)
   const amp_identity identity = AMP_IDENTITY;
   amp_status status;
   if (settings_subsys_init() != 0) return 0;
-  status = amp_zephyr_open(&device);
+  status = amp_zephyr_open(&device, NULL);
   if (status == AMP_NO_IDENTITY) {
     status = amp_zephyr_provision(&identity);
-    if (status == AMP_OK) status = amp_zephyr_open(&device);
+    if (status == AMP_OK) status = amp_zephyr_open(&device, NULL);
   }
   if (status != AMP_OK) {
     LOG_ERR("no device: %s", amp_status_name(status));
