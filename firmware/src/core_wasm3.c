@@ -108,11 +108,10 @@ static void *heap_again(void *block, size_t size)
 #undef realloc
 #undef free
 
-enum {
-  /** wasm3's own stack, in bytes: a call of the core needs less than 3 KiB. */
-  STACK_SIZE = 4096,
-  PAGE_SIZE = 65536
-};
+/** wasm3's own stack, in bytes. */
+#ifndef AMP_WASM3_STACK
+#define AMP_WASM3_STACK 4096
+#endif
 
 static int is_expected(const amp_port *port)
 {
@@ -134,7 +133,7 @@ static void *find(IM3Runtime runtime, const char *name)
 static IM3Runtime load_module(const amp_port *port)
 {
   IM3Environment environment = m3_NewEnvironment();
-  IM3Runtime runtime = environment ? m3_NewRuntime(environment, STACK_SIZE, NULL) : NULL;
+  IM3Runtime runtime = environment ? m3_NewRuntime(environment, AMP_WASM3_STACK, NULL) : NULL;
   IM3Module module;
   if (runtime == NULL) return NULL;
   runtime->memoryLimit = (AMP_MODULE_MEMORY + 7u) & ~7u;

@@ -10,7 +10,7 @@
  *   hello    tick    close    STATUS
  *   cut <n> <bytes>    the n-th write from now on stops after so many bytes, and the process ends with 9
  *   fail <n>    the next n calls of the port fail
- *   smash    writes over the core's memory: addresses that it keeps become wild
+ *   zeros    bytes of the context, and of wasm3's heap, that are not zero
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -248,6 +248,19 @@ static void receive(char **words, uint8_t *in, uint8_t *out, size_t max)
   }
 }
 
+static unsigned count_others(void)
+{
+  const uint8_t *bytes = (const uint8_t *)&device;
+  unsigned found = 0;
+  size_t i;
+  for (i = 0; i < sizeof device; ++i) found += bytes[i] != 0;
+#ifdef AMP_WASM3
+  bytes = (const uint8_t *)heap;
+  for (i = 0; i < sizeof heap; ++i) found += bytes[i] != 0;
+#endif
+  return found;
+}
+
 static void run(char **words)
 {
   static uint8_t in[70000], out[70000];
@@ -281,6 +294,7 @@ static void run(char **words)
     else if (strcmp(name, "tick") == 0) status = amp_tick(&device);
     else if (strcmp(name, "close") == 0) amp_close(&device);
     else if (strcmp(name, "cut") == 0) cut_at = atol(words[1]), cut_bytes = atol(words[2]);
+    else if (strcmp(name, "zeros") == 0) printf("%u ", count_others());
     else if (strcmp(name, "fail") == 0) failures = atol(words[1]);
     else exit(5);
     printf("%s", amp_status_name(status));

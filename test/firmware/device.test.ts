@@ -8,7 +8,7 @@ import { after, before, describe, test } from "node:test";
 import type { Client, Received } from "../../host/index.ts";
 import { RefusedError } from "../../host/status.ts";
 import { need } from "../support/need.ts";
-import { type CDevice, compile, ENGINES, type EngineName, SANITIZE } from "./program.ts";
+import { type CDevice, compile, compileTrapping, ENGINES, type EngineName, SANITIZE } from "./program.ts";
 import { Realm } from "./realm.ts";
 
 const TEXT = 1;
@@ -70,7 +70,7 @@ for (const engine of Object.keys(ENGINES) as EngineName[]) {
   describe(`firmware, ${engine}`, need("cc"), () => {
     let program = "";
     before(() => {
-      program = compile("device", dir, engine, ...SANITIZE[engine]);
+      program = compile("device", dir, engine, ...SANITIZE);
     });
 
     test(
@@ -366,6 +366,24 @@ for (const engine of Object.keys(ENGINES) as EngineName[]) {
             topic.startsWith("deep") ? "OK" : "NO_CHANNEL",
           );
         }
+      }),
+    );
+
+    test(
+      "a trap in the core is the status TRAPPED, the context is wiped, and amp_open() begins again",
+      inRealm(async (realm) => {
+        realm.channel("a");
+        const trapping = compileTrapping(dir, engine);
+        const pump = await realm.device("pump", trapping, ["a"]);
+        realm.ignore("pump");
+        while ((await pump.ask("tick")) === "OK") await realm.speak(pump);
+        assert.equal(await pump.ask("tick"), "TRAPPED");
+        assert.equal((await pump.protect("a", "x")).status, "TRAPPED");
+        assert.equal(await pump.ask("outgoing"), "TRAPPED");
+        // The two bytes that say so.
+        assert.equal(await pump.ask("zeros"), "2 OK");
+        assert.equal(await pump.boot(), "OK");
+        assert.equal(await pump.ask("tick"), "OK");
       }),
     );
 

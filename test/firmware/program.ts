@@ -1,8 +1,19 @@
 // Builds C programs on the library, and runs test/firmware/device.c as a device one can talk to.
 
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -14,42 +25,71 @@ import { wasm3Source } from "../../host/wasm3/source.ts";
 import { assembleFirmware } from "../../scripts/firmware.ts";
 
 export const STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"];
-/** Sanitizers by back end: wasm3's own code reads unaligned words, and its operations must be tail calls. */
-export const SANITIZE = {
-  aot: ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
-  wasm3: ["-g", "-O2", "-fsanitize=address"],
-};
+export const SANITIZE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+const COMMON = ["-D_GNU_SOURCE", "-std=c99"];
+const ROOT = join(import.meta.dirname, "../..");
 
 /** Back ends, and what a compiler must be told of them. */
 export const ENGINES = { aot: [], wasm3: ["-DAMP_WASM3"] } as const;
 export type EngineName = keyof typeof ENGINES;
 
+/**
+ * A core that traps in the middle of its work: the last bytes of its memory are out of bounds, or the stack of the
+ * interpreter is short.
+ */
+export function compileTrapping(dir: string, engine: EngineName): string {
+  const library = join(dir, `trapping-${engine}`);
+  cpSync(assembleFirmware(), library, { recursive: true });
+  const source = join(library, "src/amp_core_device_ascon.c");
+  const text = readFileSync(source, "utf8");
+  const size = Number(/AMP_WASM_SIZE (\d+)u/.exec(text)?.[1]);
+  writeFileSync(source, text.replace(`AMP_WASM_SIZE ${size}u`, `AMP_WASM_SIZE ${size - 16}u`));
+  return compileWith(library, "device", library, engine, "-w", "-O1", "-DAMP_WASM3_STACK=800");
+}
+
 /** Compiles a test program with the whole library; returns its path. */
 export function compile(program: string, dir: string, engine: EngineName, ...flags: string[]): string {
-  const library = assembleFirmware();
+  return compileWith(assembleFirmware(), program, dir, engine, ...flags);
+}
+
+function compileWith(
+  library: string,
+  program: string,
+  dir: string,
+  engine: EngineName,
+  ...flags: string[]
+): string {
   const src = join(library, "src");
   // What plays vectors stands in for ampoule.c.
-  const isCoreOnly = program === "vectors";
-  const sources = readdirSync(src).filter(
-    (name) => name.endsWith(".c") && !(isCoreOnly && name === "ampoule.c"),
-  );
+  const absent = ["core_wasm3.c", ...(program === "vectors" ? ["ampoule.c"] : [])];
+  const sources = readdirSync(src).filter((name) => name.endsWith(".c") && !absent.includes(name));
   const out = join(dir, `${program}-${engine}`);
-  const includes = ["-I", join(library, "include"), "-I", src];
-  if (engine === "wasm3") includes.push("-I", dir, "-isystem", wasm3Source());
   const build = flags.includes("-DAMP_XOODYAK") ? "device" : "device-ascon";
   writeFileSync(join(dir, "amp_module.h"), formatModule(build, readModule(build)));
+  const includes = ["-I", join(library, "include"), "-I", src, "-I", dir];
   const files = [join(import.meta.dirname, `${program}.c`), ...sources.map((name) => join(src, name))];
-  execFileSync("cc", [
-    "-D_GNU_SOURCE",
-    "-std=c99",
-    ...ENGINES[engine],
-    ...flags,
-    ...includes,
-    ...files,
-    "-o",
-    out,
-  ]);
+  if (engine === "wasm3") files.push(wasm3Object(library, flags));
+  execFileSync("cc", [...COMMON, ...ENGINES[engine], ...flags, ...includes, ...files, "-o", out]);
   return out;
+}
+
+/** The interpreter takes long to compile: an object of it is kept for each set of its inputs. It has no sanitizers. */
+function wasm3Object(library: string, flags: string[]): string {
+  const src = join(library, "src");
+  const defines = flags.filter((flag) => flag.startsWith("-D"));
+  const hash = createHash("sha256").update(defines.join(" "));
+  for (const name of readdirSync(src).sort())
+    if (/\.h$|^core_wasm3/.test(name)) hash.update(readFileSync(join(src, name)));
+  const folder = join(ROOT, "build", "firmware-test");
+  const object = join(folder, `core_wasm3-${hash.digest("hex").slice(0, 16)}.o`);
+  if (existsSync(object)) return object;
+  mkdirSync(folder, { recursive: true });
+  const part = `${object}.${process.pid}.part`;
+  const includes = ["-I", join(library, "include"), "-I", src, "-isystem", wasm3Source()];
+  const all = [...COMMON, ...ENGINES.wasm3, ...defines, "-Os", "-w", ...includes];
+  execFileSync("cc", [...all, "-x", "c", "-c", join(src, "core_wasm3.c"), "-o", part]);
+  renameSync(part, object);
+  return object;
 }
 
 export interface CReceived {

@@ -42,8 +42,12 @@ static int end(void)
   return failed > 0 || passed == 0;
 }
 
+/** Tells of the first difference; what follows is mostly its consequence. */
 static void fail(const char *what, unsigned which)
 {
+  static int is_told;
+  if (is_told) return;
+  is_told = 1;
   put("script ");
   put_number(passed + failed);
   put(", byte ");
