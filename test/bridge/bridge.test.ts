@@ -159,6 +159,22 @@ test("bridge: a message is the broker's until the device has taken it", async ()
   assert.equal((await device.message())[3], "five", "what was taken does not come again");
 });
 
+test("bridge: a device that starts anew on the same line gets what it had not taken", async () => {
+  await using all = await scene();
+  const { device, peer } = all;
+  await peer.publishAsync("orders", "one", { qos: 1 });
+  assert.deepEqual(await device.message(), [1, 1, "orders", "one"]);
+  device.open();
+  assert.deepEqual([...(await device.expect("o"))], [0, 1]);
+  assert.deepEqual(await device.message(), [1, 1, "orders", "one"]);
+  device.take(1);
+  // Numbers begin anew on both sides.
+  device.publish(1, "live", "sealed");
+  assert.deepEqual([...(await device.expect("a"))], [1, 0, 0]);
+  device.open("another pump");
+  assert.equal((await device.expect("o"))[1], 0, "another device has a session of its own");
+});
+
 test("bridge: what the device says again is published once; nonsense is refused", async () => {
   await using all = await scene();
   const { device, seen, bridge } = all;
