@@ -1,6 +1,6 @@
 // The two emulated machines: a flash that is a file, a serial line that is a socket, and a power switch.
 
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -48,8 +48,21 @@ const COMMON = ["-display", "none", "-monitor", "none"];
 
 /** What a test on a machine needs. */
 export function needMachine(machine: Machine, ...more: string[]): { skip: string | false } {
-  const compiler = machine === "m3" ? "arm-none-eabi-gcc" : "riscv64-unknown-elf-gcc";
-  return need(KINDS[machine].command, compiler, ...more);
+  const [compiler, library] =
+    machine === "m3"
+      ? ["arm-none-eabi-gcc", "picolibc-arm-none-eabi"]
+      : ["riscv64-unknown-elf-gcc", "picolibc-riscv64-unknown-elf"];
+  const needed = need(KINDS[machine].command, compiler, ...more);
+  if (needed.skip !== false) return needed;
+  // The compiler answers with a path if it knows the file, else with the name.
+  const found = execFileSync(compiler, ["-print-file-name=picolibc.specs"], { encoding: "utf8" });
+  return found.includes("/") ? needed : lacking(`needs picolibc (Debian package ${library})`);
+}
+
+/** Skips by name; under CI nothing may be lacking. */
+export function lacking(reason: string): { skip: string } {
+  if (process.env.CI === "true") throw new Error(`may not be skipped under CI: ${reason}`);
+  return { skip: reason };
 }
 
 /** The same with an engine; wasm3's sources must be there, or come. */
@@ -64,8 +77,7 @@ export function needEngine(
     wasm3Source();
     return needed;
   } catch (error) {
-    if (process.env.CI === "true") throw error;
-    return { skip: (error as Error).message };
+    return lacking((error as Error).message);
   }
 }
 
