@@ -249,7 +249,23 @@ function readBodies(text: string, globals: Shape["globals"]): string {
     }
     if (/[^\w\s(){}[\];:,=+\-*/%&|^<>!?~.]|\./.test(line)) throw new AotError(`unknown shape: ${line}`);
   }
-  return bodies.trim();
+  return withoutUnused(bodies.trim());
+}
+
+/** Locals of the module that its optimizer has left without a use: a compiler would warn of them. */
+function withoutUnused(bodies: string): string {
+  return bodies.replace(/^static [^;]*?\{\n[\s\S]*?^\}$/gm, (body) =>
+    body.replace(
+      /^ {2}(u32|u64) (var_\w+(?: = 0)?(?:, var_\w+(?: = 0)?)*);\n/gm,
+      (_all, type, list: string) => {
+        const used = list.split(", ").filter((local) => {
+          const [name = ""] = local.split(" ");
+          return body.split(new RegExp(`\\b${name}\\b`)).length > 2;
+        });
+        return used.length === 0 ? "" : `  ${type} ${used.join(", ")};\n`;
+      },
+    ),
+  );
 }
 
 function takeConstants(shape: Shape): Shape {

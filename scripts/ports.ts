@@ -89,8 +89,7 @@ export function buildPort(
       ...flags,
       ...["--specs=picolibc.specs", "--crt0=hosted", "-std=gnu99", "-Os", "-g"],
       ...["-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra", "-Werror"],
-      // The core as C declares what its optimizer no longer uses.
-      "-Wno-unused-variable",
+
       ...folders.map((folder) => `-I${folder}`),
       ...(engine === "wasm3" ? interpreter(program) : []),
       ...Object.entries(places).map(([symbol, value]) => `-Wl,--defsym=${symbol}=0x${value.toString(16)}`),
