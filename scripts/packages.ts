@@ -5,6 +5,7 @@
 //   library.properties, keywords.txt, examples/             Arduino
 //   library.json                                            PlatformIO
 //   zephyr/                                                 Zephyr
+//   ports/, examples/                                       storage and whole devices for other machines
 //
 // Version and address stand in package.json and here; the manifests in firmware/ have @VERSION@ and @URL@ for them.
 
@@ -23,6 +24,8 @@ const PLACES: [from: string, to: string][] = [
   ["arduino/src", "src"],
   ["esp-idf/Kconfig", "Kconfig"],
   ["esp-idf", "esp-idf"],
+  ["examples", "examples"],
+  ["ports", "ports"],
   ["zephyr", "zephyr"],
   ["idf_component.yml", "idf_component.yml"],
   ["keywords.txt", "keywords.txt"],

@@ -36,6 +36,16 @@ test("packaging: version and licence are those of package.json everywhere, and n
   assert.equal(read("LICENSE"), readFileSync(join(ROOT, "LICENSE"), "utf8"));
 });
 
+test("packaging: what its READMEs link to is in the folder", () => {
+  const pages = find("**/*.md");
+  assert.ok(pages.length >= 4);
+  for (const page of pages) {
+    for (const [, link = ""] of read(page).matchAll(/\]\((?!https?:)([^)#]+)/g)) {
+      assert.ok(inFolder(join(dirname(page), link)), `${page}: ${link}`);
+    }
+  }
+});
+
 test("packaging: library.properties has what Arduino's specification demands", () => {
   const lines = read("library.properties").trimEnd().split("\n");
   const fields = Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2)));

@@ -228,6 +228,7 @@ function report(
     for (const file of files) io.out(`wrote ${file} (mode 0600)\n`);
     if (todo !== undefined) io.out(`next: ${todo}\n`);
     if (esptool !== undefined) io.out(`next: ${esptool}\n`);
+    io.out(`then remove ${directory} and ${options.identity}: they are the device's first key\n`);
   }
   if (todo !== undefined) {
     io.err(`ampoule: no nvs.bin: ${options.python} has no Espressif NVS generator\n`);
