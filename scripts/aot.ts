@@ -354,7 +354,6 @@ function writeFunctions(shape: Shape, { prefix, header }: AotOptions, size: numb
 #include "amp_wasm.h"
 
 #pragma GCC diagnostic ignored "-Wunused-parameter"
-#pragma GCC diagnostic ignored "-Wunused-variable"
 
 ${prototypes.join("\n")}
 
