@@ -81,7 +81,8 @@ export function buildPort(
   const elf = join(OUT, `${machine}-${name}${engine === "aot" ? "" : `-${engine}`}.elf`);
   if (isNewer(elf, [...sources, ...headers, fileURLToPath(import.meta.url)])) return elf;
   mkdirSync(OUT, { recursive: true });
-  const places = { __flash: flash, __flash_size: AREA, __ram: ram, __ram_size: AREA, __stack_size: STACK };
+  const memory = { __ram: ram, __ram_size: AREA, __stack_low: ram + AREA - STACK };
+  const places = { __flash: flash, __flash_size: AREA, ...memory };
   const part = `${elf}.${process.pid}.part`;
   execFileSync(
     `${prefix}gcc`,

@@ -3,21 +3,21 @@
 
 #include <stdio.h>
 
-/* Of picolibc.ld: the stack goes from __stack down to __heap_end. */
-extern uint32_t __stack[], __heap_end[];
+/* The stack goes from __stack, of picolibc.ld, down to __stack_low, of scripts/ports.ts. */
+extern uint32_t __stack[], __stack_low[];
 
 enum { UNUSED = 0x5aa55aa5, FRAME_WORDS = 32 };
 
 __attribute__((constructor)) static void start(void)
 {
   uint32_t *here = (uint32_t *)__builtin_frame_address(0) - FRAME_WORDS;
-  while (here > __heap_end) *--here = UNUSED;
+  while (here > __stack_low) *--here = UNUSED;
   board_init();
 }
 
 uint32_t board_stack_used(void)
 {
-  const uint32_t *at = __heap_end;
+  const uint32_t *at = __stack_low;
   while (at < __stack && *at == UNUSED) ++at;
   return (uint32_t)((const uint8_t *)__stack - (const uint8_t *)at);
 }
