@@ -202,12 +202,12 @@ typedef struct amp_port {
    * 64 of each sender, as the channel says.
    *
    * Returns 0; or AMP_PORT_FULL if it was stored but little room is left: a blob is then stored before the next message,
-   * and marks_clear() called.
+   * and marks_clear() called. So it is after a failure, and after a boot that found 16 marks: there must be room for more.
    */
   int (*mark_append)(void *user, const uint8_t mark[AMP_MARK_SIZE]);
   /** Reads the mark of an index from 0 on, in the order of appending. Returns 0, or AMP_PORT_END past the last one. */
   int (*mark_read)(void *user, size_t index, uint8_t mark[AMP_MARK_SIZE]);
-  /** Forgets all marks. If it fails they are read again at boot, which does no harm. */
+  /** Forgets all marks. If it fails they are read again at boot, which does no harm; the next message tries again. */
   int (*marks_clear)(void *user);
 
   /**
@@ -320,7 +320,7 @@ typedef struct amp_received {
   /** In narrow channels a message comes in parts, see amp_join(); elsewhere a text is whole, and is_last is 1. */
   uint8_t part;
   uint8_t is_last;
-  /** 1 if channels came, went or were renewed: subscribe again. */
+  /** 1 if channels came, went or were renewed, by this payload or one that could not be stored: subscribe again. */
   uint8_t changed;
 } amp_received;
 

@@ -35,6 +35,9 @@ enum {
   NO_HASH = 0xff,
   UNKNOWN_PATTERN = 0xfe,
 
+  /* Marks found at boot from which a blob is stored before the next message. */
+  MARKS_AT_BOOT = 16,
+
   /* Longest pause between two hellos that refusals ask for, in ticks. */
   PAUSE_MAX = 64
 };
@@ -59,6 +62,8 @@ typedef struct device {
   uint8_t blob_due;
   uint8_t blob_wanted;
   uint8_t is_key_kept;
+  /** Channels came or went, and no amp_receive() has told it. */
+  uint8_t is_changed;
 
   /** Bytes at TOPIC and the slot they belong to; NO_SLOT: whatever is there. */
   uint16_t topic_len;
@@ -202,9 +207,9 @@ static amp_status store_blob(device *d)
     if (write_slot(d, slot)) return AMP_NOT_STORED;
   }
   d->suspect = 0;
-  /* Marks that stay are of older sequences and do no harm. */
-  (void)d->port.marks_clear(d->port.user);
-  d->blob_due = d->blob_wanted = 0;
+  d->blob_due = 0;
+  /* Marks that stay are of older sequences and do no harm, but take room. */
+  d->blob_wanted = d->port.marks_clear(d->port.user) != 0;
   amp_core_stored(&d->core);
   keep_key(d);
   return AMP_OK;
@@ -221,6 +226,8 @@ static amp_status store_mark(device *d)
   const int result = d->port.mark_append(d->port.user, place_of(d, AT_RECORD));
   if (result != 0 && result != AMP_PORT_FULL) {
     amp_core_discard(&d->core);
+    /* The log may be full since an earlier boot: a blob empties it. */
+    d->blob_wanted = 1;
     return AMP_NOT_STORED;
   }
   amp_core_stored(&d->core);
@@ -302,7 +309,11 @@ static amp_status load_marks(device *d, unsigned *broken)
   for (index = 0;; ++index) {
     const int result = d->port.mark_read(d->port.user, index, frame_of(d));
     uint32_t status;
-    if (result == AMP_PORT_END) return AMP_OK;
+    if (result == AMP_PORT_END) {
+      /* AMP_PORT_FULL is forgotten by a device that sleeps after each message. */
+      d->blob_wanted = index >= MARKS_AT_BOOT;
+      return AMP_OK;
+    }
     if (result != 0) return AMP_NOT_STORED;
     if (is_cut_off(frame_of(d))) continue;
     status = amp_core_loadMark(&d->core);
@@ -714,8 +725,8 @@ static amp_status take_control(device *d, const call *c)
   d->ack_due = 1;
   d->is_wanting = 0;
   received->kind = AMP_CONTROL;
-  received->changed = before != fingerprint(d);
-  if (received->changed || (int)status == STORE_BLOB) moved(d);
+  if (before != fingerprint(d)) d->is_changed = 1;
+  if (d->is_changed || (int)status == STORE_BLOB) moved(d);
   if ((int)status != STORE_BLOB) return AMP_OK;
   d->blob_due = 1;
   /* If it fails the next call tries again, and the ack waits. */
@@ -747,7 +758,7 @@ static amp_status take_beacon(device *d, const call *c, const uint8_t *id)
   return store_blob(d);
 }
 
-static amp_status receive(device *d, const call *c)
+static amp_status take(device *d, const call *c)
 {
   uint8_t id[AMP_ID_SIZE];
   if (topic_length(c->topic) == 0) return AMP_BAD_ARGUMENT;
@@ -763,6 +774,17 @@ static amp_status receive(device *d, const call *c)
     default:
       return open_payload(d, c);
   }
+}
+
+/** A change is told once it is stored: when that failed, with what is received next. */
+static amp_status receive(device *d, const call *c)
+{
+  const amp_status status = take(d, c);
+  if (status == AMP_OK) {
+    ((amp_received *)c->result)->changed = d->is_changed;
+    d->is_changed = 0;
+  }
+  return status;
 }
 
 /* ---- What is said to the key server ---- */

@@ -10,6 +10,8 @@
  *   hello    tick    close    STATUS
  *   cut <n> <bytes>    the n-th write from now on stops after so many bytes, and the process ends with 9
  *   fail <n>    the next n calls of the port fail
+ *   room <wanted> <room>    marks from which a blob is asked for, and marks that fit
+ *   stay <n>    the next n times marks cannot be cleared
  *   zeros    bytes of the context, and of wasm3's heap, that are not zero
  */
 #include <fcntl.h>
@@ -25,7 +27,8 @@
 static amp_context device;
 static char dir[512];
 static long cut_at = -1, cut_bytes = 0, failures = 0;
-static size_t marks_max = 40;
+static size_t marks_max = 40, marks_room = 48;
+static long stays = 0;
 
 static void fatal(const char *what)
 {
@@ -113,6 +116,7 @@ static int mark_append(void *user, const uint8_t mark[AMP_MARK_SIZE])
 {
   (void)user;
   if (fails()) return -1;
+  if (marks_count() >= marks_room) return -1;
   /* Over a torn one, if there is one. */
   write_at("marks", 0, (off_t)(marks_count() * AMP_MARK_SIZE), mark, AMP_MARK_SIZE);
   return marks_count() >= marks_max ? AMP_PORT_FULL : 0;
@@ -134,7 +138,8 @@ static int mark_read(void *user, size_t index, uint8_t mark[AMP_MARK_SIZE])
 static int marks_clear(void *user)
 {
   (void)user;
-  if (fails()) return -1;
+  if (fails() || stays-- > 0) return -1;
+  stays = 0;
   write_at("marks", O_TRUNC, 0, NULL, 0);
   return 0;
 }
@@ -296,6 +301,8 @@ static void run(char **words)
     else if (strcmp(name, "cut") == 0) cut_at = atol(words[1]), cut_bytes = atol(words[2]);
     else if (strcmp(name, "zeros") == 0) printf("%u ", count_others());
     else if (strcmp(name, "fail") == 0) failures = atol(words[1]);
+    else if (strcmp(name, "room") == 0) marks_max = (size_t)atol(words[1]), marks_room = (size_t)atol(words[2]);
+    else if (strcmp(name, "stay") == 0) stays = atol(words[1]);
     else exit(5);
     printf("%s", amp_status_name(status));
   }

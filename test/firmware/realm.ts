@@ -21,6 +21,8 @@ class RealmLink implements Link {
   onClose: Link["onClose"] = () => {};
   readonly devices = new Set<CDevice>();
   readonly clients = new Set<Client>();
+  /** Told of everything that is published. */
+  tap: (topic: string, payload: Uint8Array) => void = () => {};
   /** Everything published for a topic with RETAIN. */
   readonly #retained = new Map<string, Uint8Array>();
 
@@ -30,6 +32,7 @@ class RealmLink implements Link {
 
   async publish(topic: string, payload: Uint8Array, options: { retain: boolean }): Promise<void> {
     if (options.retain) this.#retained.set(topic, payload);
+    this.tap(topic, payload);
     await Promise.resolve();
     for (const client of this.clients) {
       if (!client.controlTopics().includes(topic)) continue;
@@ -128,6 +131,16 @@ export class Realm {
 
   disconnect(device: CDevice): void {
     this.#link.devices.delete(device);
+  }
+
+  /** What the server says to a device that is disconnected, when `act` makes it speak. */
+  async commands(device: CDevice, act: () => void): Promise<{ topic: string; payload: Uint8Array }> {
+    const [down = ""] = await device.subscriptions();
+    const heard = new Promise<{ topic: string; payload: Uint8Array }>((resolve) => {
+      this.#link.tap = (topic, payload) => topic === down && resolve({ topic, payload });
+    });
+    act();
+    return heard;
   }
 
   speak(device: CDevice): Promise<void> {

@@ -111,9 +111,8 @@ static void on_message(struct mosquitto *mosquitto, void *user, const struct mos
     fwrite(text, 1, received.len, stdout);
     putchar('\n');
     fflush(stdout);
-  } else if (received.changed) {
-    must_subscribe = 1;
   }
+  if (received.changed) must_subscribe = 1;
   memset(text, 0, sizeof text);
   answer();
 }

@@ -106,7 +106,8 @@ static int on_message(void *context, const char *topic, const uint8_t *bytes, si
     const int said_len = snprintf(said, sizeof said, "took %.*s", (int)received.len, (const char *)text);
     ++taken;
     (void)publish(said, (size_t)said_len);
-  } else if (received.changed != 0 && must_subscribe == 0) {
+  }
+  if (received.changed != 0 && must_subscribe == 0) {
     must_subscribe = 1;
     subscribe_at = board_ms();
   }
