@@ -48,10 +48,8 @@ typedef struct pattern {
   uint8_t hash;
 } pattern;
 
+/* What is used most has the lowest addresses, which take the fewest bytes of code; the core is last. */
 typedef struct device {
-  /* First: amp_trap() gets its address. */
-  amp_core core;
-  amp_port port;
   const char *prefix;
   amp_jump *jump;
   uint16_t life;
@@ -84,6 +82,9 @@ typedef struct device {
   uint8_t want_due;
   uint16_t want_ticks;
   uint8_t want[AMP_ID_SIZE];
+
+  amp_port port;
+  amp_core core;
 } device;
 
 typedef char amp_context_size_is_enough[sizeof(device) <= sizeof(amp_context) ? 1 : -1];
@@ -141,7 +142,7 @@ __attribute__((noreturn, noinline)) void amp_trap(void *instance);
 
 void amp_trap(void *instance)
 {
-  device *d = (device *)instance;
+  device *d = (device *)(void *)((uint8_t *)instance - offsetof(device, core));
   GO_JUMP(*d->jump);
 }
 
@@ -605,14 +606,11 @@ static amp_status seal(device *d, const call *c)
   for (index = 0; index < count && status == AMP_OK; ++index, at += most) {
     const size_t len = c->in_len - at < most ? c->in_len - at : most;
     if (len > 0) memcpy(frame_of(d) + AT_CHUNK, c->in + at, len);
-    status = (amp_status)amp_core_protect(&d->core, slot, (uint32_t)c->flag, (uint32_t)index, (uint32_t)count,
-                                          (uint32_t)len, d->topic_len);
-    if ((int)status == STORE_MARK) {
-      status = store_mark(d);
-      if (status != AMP_OK) break;
+    do {
       status = (amp_status)amp_core_protect(&d->core, slot, (uint32_t)c->flag, (uint32_t)index, (uint32_t)count,
                                             (uint32_t)len, d->topic_len);
-    }
+      /* The mark is stored: the chunk is still there. */
+    } while ((int)status == STORE_MARK && (status = store_mark(d)) == AMP_OK);
     if (status == AMP_OK) memcpy(c->out + index * size, frame_of(d), size);
   }
   if (status == AMP_NO_GRANT) want(d, id);
