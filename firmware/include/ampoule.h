@@ -75,7 +75,7 @@ extern "C" {
 #define AMP_SUBSCRIPTIONS (1 + AMP_CHANNELS)
 
 /** Size of amp_context: the core's memory, frame and topic buffer included, and what this library adds. */
-#define AMP_CONTEXT_SIZE 4864
+#define AMP_CONTEXT_SIZE 4736
 
 /** Heap of the back end wasm3, see amp_port; on machines of 32 bits, and of 64. */
 #define AMP_WASM3_HEAP_SIZE (sizeof(void *) == 4 ? 131072u : 262144u)

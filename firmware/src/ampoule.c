@@ -373,9 +373,8 @@ static char *put_id(char *at, const uint8_t *id)
 
 static char *put_text(char *at, const char *text)
 {
-  const size_t len = strlen(text);
-  memcpy(at, text, len);
-  return at + len;
+  while (*text) *at++ = *text++;
+  return at;
 }
 
 /** Writes `<prefix>/epoch/<id>`, or `<prefix>/<id><end>` with an end; not ended by a zero. Returns its length. */
@@ -521,22 +520,33 @@ static const char *read_id(const char *text, uint8_t id[AMP_ID_SIZE])
   return text;
 }
 
+/** What follows `start` in a text, or null if the text does not begin with it. */
+static const char *after(const char *text, const char *start)
+{
+  for (; *start; ++start, ++text) {
+    if (*text != *start) return NULL;
+  }
+  return text;
+}
+
+static int is(const char *text, const char *other)
+{
+  text = after(text, other);
+  return text != NULL && *text == 0;
+}
+
 /** Sorts a topic; for a beacon id is its channel's. */
 static control_kind sort_topic(device *d, const char *topic, uint8_t id[AMP_ID_SIZE])
 {
-  const size_t len = strlen(d->prefix);
-  if (strncmp(topic, d->prefix, len) != 0 || topic[len] != '/') return NOT_CONTROL;
-  topic += len + 1;
-  if (strncmp(topic, "epoch/", 6) == 0) {
-    topic = read_id(topic + 6, id);
-    return topic != NULL && *topic == 0 ? EPOCH : NOT_CONTROL;
-  }
-  topic = read_id(topic, id);
-  if (topic == NULL) return NOT_CONTROL;
-  if (strcmp(topic, "/down") == 0) {
-    return memcmp(id, state_of(d) + STATE_DEVICE, AMP_ID_SIZE) == 0 ? DOWN : OF_OTHERS;
-  }
-  return strcmp(topic, "/up") == 0 ? OF_OTHERS : NOT_CONTROL;
+  const char *rest = after(topic, d->prefix);
+  const char *epoch;
+  if (rest == NULL || *rest++ != '/') return NOT_CONTROL;
+  epoch = after(rest, "epoch/");
+  rest = read_id(epoch != NULL ? epoch : rest, id);
+  if (rest == NULL) return NOT_CONTROL;
+  if (epoch != NULL) return *rest == 0 ? EPOCH : NOT_CONTROL;
+  if (is(rest, "/down")) return memcmp(id, state_of(d) + STATE_DEVICE, AMP_ID_SIZE) == 0 ? DOWN : OF_OTHERS;
+  return is(rest, "/up") ? OF_OTHERS : NOT_CONTROL;
 }
 
 static void set_topic(device *d, const char *topic, size_t len)
