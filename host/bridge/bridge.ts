@@ -125,7 +125,7 @@ export class Bridge {
 
   #take(packet: FromDevice): void {
     if (packet.type === "open") this.#open(packet.version, packet.max, packet.id);
-    else if (packet.type === "log") this.#options.onEvent({ kind: "log", detail: printable(packet.text) });
+    else if (packet.type === "log") this.#tell({ kind: "log", detail: packet.text });
     else if (!this.#isOpened) return;
     else if (packet.type === "taken") this.#taken(packet.seq);
     else if (packet.type === "publish" && packet.qos === 0) this.#publishOnce(packet.topic, packet);
@@ -136,7 +136,8 @@ export class Bridge {
   #open(version: number, max: number, given: string): void {
     const id = this.#options.clientId ?? given;
     if (version !== VERSION || id === "" || id.length > ID_MAX) {
-      this.#options.onEvent({ kind: "error", detail: `a device with version ${version} of the line` });
+      const what = version === VERSION ? "without a usable id" : `with version ${version} of the line`;
+      this.#tell({ kind: "error", detail: `a device ${what}` });
       return;
     }
     this.#max = max;
@@ -147,14 +148,14 @@ export class Bridge {
 
   #startRelay(id: string): void {
     this.#endRelay();
-    this.#options.onEvent({ kind: "device", detail: printable(id) });
+    this.#tell({ kind: "device", detail: id });
     const relay = this.#options.openRelay(id);
     this.#id = id;
     this.#relay = relay;
     relay.onConnect = (isKept) => this.#relay === relay && this.#online(isKept);
     relay.onClose = () => this.#relay === relay && this.#offline();
     relay.onError = ({ message }) =>
-      this.#relay === relay && this.#options.onEvent({ kind: "refused", detail: message });
+      this.#relay === relay && this.#tell({ kind: "refused", detail: message });
     relay.onMessage = (message, done) => {
       if (this.#relay === relay) this.#pass(message, done);
       else done(false);
@@ -171,12 +172,12 @@ export class Bridge {
     this.#asked = null;
     this.#drop();
     this.#ending = Promise.all([this.#ending, relay.end()]).then(() => {});
-    if (wasOnline) this.#options.onEvent({ kind: "offline" });
+    if (wasOnline) this.#tell({ kind: "offline" });
   }
 
   #online(isKept: boolean): void {
     this.#isOnline = true;
-    this.#options.onEvent({
+    this.#tell({
       kind: "online",
       detail: isKept ? "the broker kept the session" : "a new session",
     });
@@ -189,7 +190,7 @@ export class Bridge {
     this.#asked = null;
     this.#drop();
     this.#send({ type: "closed" });
-    this.#options.onEvent({ kind: "offline" });
+    this.#tell({ kind: "offline" });
   }
 
   #opened(isKept: boolean): void {
@@ -207,7 +208,7 @@ export class Bridge {
     const isRefused = await this.#done(this.#relay as Relay, packet).then(
       () => false,
       (error: Error) => {
-        if (this.#asked === asked) this.#options.onEvent({ kind: "error", detail: error.message });
+        if (this.#asked === asked) this.#tell({ kind: "error", detail: error.message });
         return true;
       },
     );
@@ -236,7 +237,7 @@ export class Bridge {
     const length = MESSAGE_FRAME + Buffer.byteLength(message.topic) + message.payload.length;
     if (length > this.#max) {
       const detail = `${message.payload.length} bytes are more than the device takes`;
-      this.#options.onEvent({ kind: "dropped", topic: message.topic, detail });
+      this.#tell({ kind: "dropped", topic: message.topic, detail });
       done(true);
     } else if (message.qos === 1) {
       this.#sendMessage({ type: "message", seq: this.#nextSeq(), ...message }, done);
@@ -284,12 +285,17 @@ export class Bridge {
     return seq;
   }
 
+  /** Devices, brokers and other clients may say anything; a terminal gets no control characters. */
+  #tell(event: BridgeEvent): void {
+    const clean = Object.entries(event).map(([name, text]) => [name, printable(text)]);
+    this.#options.onEvent(Object.fromEntries(clean));
+  }
+
   #send(packet: ToDevice): void {
     this.#line?.write(encode(format(packet)));
   }
 }
 
-/** A device may say anything; a terminal gets no control characters. */
 function printable(text: string): string {
   return text.slice(0, 256).replaceAll(/\p{C}/gu, "?");
 }

@@ -177,7 +177,7 @@ test("bridge: a device that starts anew on the same line gets what it had not ta
 
 test("bridge: what the device says again is published once; nonsense is refused", async () => {
   await using all = await scene();
-  const { device, seen, bridge } = all;
+  const { device, seen, bridge, peer } = all;
   for (let i = 0; i < 3; ++i) {
     device.publish(2, "live", "sealed");
     assert.deepEqual([...(await device.expect("a"))], [2, 0, 0]);
@@ -195,6 +195,10 @@ test("bridge: what the device says again is published once; nonsense is refused"
   );
   device.send("L", "hello \u001b[31m");
   await bridge.until(({ out }) => out.includes('"hello ?[31m"'), "a log without control characters");
+  device.send("S", u16(6), [1], "orders/+");
+  await device.expect("a");
+  await peer.publishAsync("orders/\u001b[2J", "x".repeat(300), { qos: 1 });
+  await bridge.until(({ out }) => out.includes('"orders/?[2J"'), "a topic without control characters");
 });
 
 test("bridge: a message too long for the device is dropped by name, and the next one passes", async () => {
