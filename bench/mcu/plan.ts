@@ -26,6 +26,7 @@ const compiled = (level: string): Way => ({ name: `AOT ${level}`, engine: AOT, l
 
 export const C_O2: Way = { name: "C -O2", engine: NATIVE, level: () => "-O2" };
 export const AOT_O2 = compiled("-O2");
+const AOT_UNSCHEDULED = compiled("-O2 -fno-schedule-insns");
 export const AOT_SMALL: Way = { name: "AOT, smallest", engine: AOT, level: ({ small }) => small };
 export const INTERPRETED: Way = { name: "wasm3", engine: WASM3, level: ({ interpreter }) => interpreter };
 
@@ -40,6 +41,7 @@ export const BARE: readonly Case[] = [
   { way: AOT_O2, module: "bare-ascon" },
   { way: AOT_SMALL, module: "bare-ascon" },
   { way: AOT_O2, module: "bare-ascon-compiled" },
+  { way: AOT_UNSCHEDULED, module: "bare-ascon-interpreted" },
   { way: INTERPRETED, module: "bare-ascon" },
   { way: INTERPRETED, module: "bare-ascon-interpreted" },
   { way: AOT_O2, module: "bare-xoodyak" },
