@@ -22,6 +22,7 @@
  * For every function below, unless it says otherwise:
  * - AMP_OK, zero, is the only success. A refusal has the number of SPEC section 14; amp_status_name() gives its name.
  * - Topics are strings of at most AMP_TOPIC_MAX bytes of UTF-8, ended by a zero, without wildcards.
+ * - Filters of channels with a `+` and more than 7 levels are not found: a device does not know them by name, and tries.
  * - Pointers must not be null unless said so. Buffers must not overlap each other or the context.
  * - After a refusal the state of the device is as before, failure counters apart, and output buffers are zero.
  * - Time depends on lengths, topics, public fields of frames and the status, never on keys or text.
@@ -230,9 +231,9 @@ typedef struct amp_port {
   size_t heap_size;
 } amp_port;
 
-/** Beside 0 from mark_append, and from mark_read. */
-#define AMP_PORT_FULL 1
-#define AMP_PORT_END 1
+/** Beside 0 from mark_append, and from mark_read. Numbers that no port gives for a failure. */
+#define AMP_PORT_FULL 0x4655
+#define AMP_PORT_END 0x454e
 
 /** One device. Its content is the library's; it holds keys. Static, or on a stack that has room; it may not be copied. */
 typedef struct amp_context {

@@ -29,8 +29,10 @@ enum {
   TRAPPED = 0x5054,
 
   NO_SLOT = 0xff,
-  /* Topics of more levels are not tried with every `+`: 2^levels filters would be hashed. */
-  LEVELS_MAX = 10,
+  /* The topic at TOPIC has no channel. */
+  NO_MATCH = 0xfe,
+  /* Filters of more levels have no `+`: a stranger's topic makes the device hash 2^levels of them. */
+  LEVELS_MAX = 7,
   /* Depth of a pattern that does not end in `#`. */
   NO_HASH = 0xff,
   UNKNOWN_PATTERN = 0xfe,
@@ -63,7 +65,7 @@ typedef struct device {
   /** Channels came or went, and no amp_receive() has told it. */
   uint8_t is_changed;
 
-  /** Bytes at TOPIC and the slot they belong to; NO_SLOT: whatever is there. */
+  /** Bytes at TOPIC and the slot they belong to, or NO_MATCH; NO_SLOT: whatever is there. */
   uint16_t topic_len;
   uint8_t topic_slot;
   pattern patterns[AMP_CHANNELS];
@@ -449,8 +451,11 @@ static size_t put_filter(device *d, const char *topic, pattern p)
 /** The slot of the channel with the filter that the pattern makes of the topic, or NO_SLOT. */
 static unsigned try_pattern(device *d, const char *topic, pattern p)
 {
-  const size_t len = put_filter(d, topic, p);
+  size_t len;
   unsigned slot;
+  /* A wildcard at the front matches no topic that begins with `$`. */
+  if (topic[0] == '$' && (p.hash == 0 || (p.plus & 1))) return NO_SLOT;
+  len = put_filter(d, topic, p);
   if (len == 0) return NO_SLOT;
   amp_core_channelId(&d->core, (uint32_t)len);
   for (slot = 0; slot < AMP_CHANNELS; ++slot) {
@@ -463,23 +468,20 @@ static unsigned try_pattern(device *d, const char *topic, pattern p)
   return NO_SLOT;
 }
 
-/** Tries all filters that match the topic: 3 * 2^levels - 1 of them, or those without `+` if it has many levels. */
+/** Tries all filters that match the topic and have no `+` or at most LEVELS_MAX levels: some 500 if none is held. */
 static unsigned guess(device *d, const char *topic)
 {
-  const int is_dollar = topic[0] == '$';
   unsigned levels = 1, depth, i;
   for (i = 0; topic[i]; ++i) levels += topic[i] == '/';
   /* At depth levels + 1 stands the filter that does not end in `#`. */
   for (depth = levels + 1; depth <= levels + 1; --depth) {
     const unsigned variable = depth > levels ? levels : depth;
-    const unsigned count = levels <= LEVELS_MAX ? 1u << variable : 1;
+    const unsigned count = variable <= LEVELS_MAX ? 1u << variable : 1;
     for (i = 0; i < count; ++i) {
       pattern p;
       unsigned slot;
       p.plus = (uint16_t)i;
       p.hash = (uint8_t)(depth > levels ? NO_HASH : depth);
-      /* A wildcard at the front matches no topic that begins with `$`. */
-      if (is_dollar && (depth == 0 || (i & 1))) continue;
       slot = try_pattern(d, topic, p);
       if (slot != NO_SLOT) return slot;
     }
@@ -566,12 +568,11 @@ static amp_status find_channel(device *d, const char *topic, unsigned *slot)
     d->topic_slot = NO_SLOT;
     if (sort_topic(d, topic, id) != NOT_CONTROL) return AMP_NO_CHANNEL;
     *slot = search(d, topic);
-    if (*slot == NO_SLOT) return AMP_NO_CHANNEL;
     set_topic(d, topic, len);
-    d->topic_slot = (uint8_t)*slot;
+    d->topic_slot = *slot == NO_SLOT ? NO_MATCH : (uint8_t)*slot;
   }
   *slot = d->topic_slot;
-  return AMP_OK;
+  return *slot == NO_MATCH ? AMP_NO_CHANNEL : AMP_OK;
 }
 
 /* ---- Messages ---- */
@@ -601,7 +602,6 @@ static amp_status seal(device *d, const call *c)
   uint8_t id[AMP_ID_SIZE];
   const uint8_t *ch;
   amp_status status = find_channel(d, c->topic, &slot);
-  sealed->len = sealed->payload_len = 0;
   if (status != AMP_OK) return status;
   ch = channel_of(d, slot);
   memcpy(id, ch, AMP_ID_SIZE);
@@ -625,10 +625,7 @@ static amp_status seal(device *d, const call *c)
   }
   if (status == AMP_NO_GRANT) want(d, id);
   else if (status == AMP_OK && memcmp(d->want, id, AMP_ID_SIZE) == 0) memset(d->want, 0, sizeof d->want), d->is_wanting = 0;
-  if (status != AMP_OK) {
-    wipe(frame_of(d), AMP_FRAME_MAX);
-    sealed->len = sealed->payload_len = 0;
-  }
+  if (status != AMP_OK) wipe(frame_of(d), AMP_FRAME_MAX);
   return status;
 }
 
@@ -948,7 +945,11 @@ static amp_status protect_as(amp_context *context, const char *topic, const uint
                              uint8_t *payload, size_t payload_max, amp_sealed *sealed, int what)
 {
   const call c = {topic, text, text_len, payload, payload_max, sealed, what};
-  return enter(context, seal, &c);
+  amp_status status;
+  memset(sealed, 0, sizeof *sealed);
+  status = enter(context, seal, &c);
+  if (status != AMP_OK && status != AMP_NO_SPACE) memset(sealed, 0, sizeof *sealed);
+  return status;
 }
 
 amp_status amp_protect(amp_context *context, const char *topic, const uint8_t *text, size_t text_len,
@@ -998,7 +999,9 @@ void amp_hello(amp_context *context)
 amp_status amp_outgoing(amp_context *context, char *topic, size_t topic_max, uint8_t payload[AMP_REPLY_SIZE])
 {
   const call c = {NULL, NULL, 0, (uint8_t *)topic, topic_max, payload, 0};
-  return enter(context, outgoing, &c);
+  const amp_status status = enter(context, outgoing, &c);
+  if (status != AMP_OK) memset(payload, 0, AMP_REPLY_SIZE);
+  return status;
 }
 
 amp_status amp_subscription(amp_context *context, unsigned index, char *topic, size_t topic_max)
@@ -1010,5 +1013,6 @@ amp_status amp_subscription(amp_context *context, unsigned index, char *topic, s
 amp_status amp_channel_of(amp_context *context, const char *topic, amp_channel *channel)
 {
   const call c = {topic, NULL, 0, NULL, 0, channel, 0};
+  memset(channel, 0, sizeof *channel);
   return enter(context, tell_channel, &c);
 }

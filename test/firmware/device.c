@@ -49,7 +49,7 @@ static int fails(void)
 {
   if (failures == 0) return 0;
   --failures;
-  return -1;
+  return 1;
 }
 
 static void write_at(const char *name, int flags, off_t at, const uint8_t *bytes, size_t size)
@@ -174,6 +174,15 @@ static void put_hex(const uint8_t *bytes, size_t len)
   for (i = 0; i < len; ++i) printf("%02x", bytes[i]);
 }
 
+/** After a refusal nothing of it may be left. */
+static void check_zero(const void *bytes, size_t size)
+{
+  size_t i;
+  for (i = 0; i < size; ++i) {
+    if (((const uint8_t *)bytes)[i]) exit(4);
+  }
+}
+
 /* ---- Commands ---- */
 
 #ifdef AMP_WASM3
@@ -228,8 +237,12 @@ static amp_status protect(char **words, uint8_t *in, uint8_t *out, size_t max)
   const int is_will = words[3] && strcmp(words[3], "will") == 0;
   amp_sealed sealed;
   size_t at;
-  const amp_status status = (is_will ? amp_protect_will : amp_protect)(&device, words[1], in, len, out, max, &sealed);
+  amp_status status;
+  memset(&sealed, 0xa5, sizeof sealed);
+  status = (is_will ? amp_protect_will : amp_protect)(&device, words[1], in, len, out, max, &sealed);
   printf("%s", amp_status_name(status));
+  if (status != AMP_OK) check_zero(out, max);
+  if (status != AMP_OK && status != AMP_NO_SPACE) check_zero(&sealed, sizeof sealed);
   if (status == AMP_OK) {
     for (at = 0; at < sealed.len; at += sealed.payload_len) put_hex(out + at, sealed.payload_len);
   }
@@ -245,12 +258,7 @@ static void receive(char **words, uint8_t *in, uint8_t *out, size_t max)
   put_hex(out, status == AMP_OK ? got.len : 0);
   printf(" %lu %u %u %u %u %u %u", (unsigned long)got.generation, got.step, got.counter, got.sender, got.changed,
          got.part, got.is_last);
-  if (status != AMP_OK) {
-    size_t i;
-    for (i = 0; i < max; ++i) {
-      if (out[i]) exit(4);
-    }
-  }
+  if (status != AMP_OK) check_zero(out, max);
 }
 
 static unsigned count_others(void)
@@ -278,16 +286,20 @@ static void run(char **words)
   } else if (strcmp(name, "receive") == 0) {
     receive(words, in, out, sizeof out);
   } else if (strcmp(name, "outgoing") == 0) {
+    memset(payload, 0xa5, sizeof payload);
     status = amp_outgoing(&device, topic, sizeof topic, payload);
     printf("%s", amp_status_name(status));
+    if (status != AMP_OK) check_zero(payload, sizeof payload);
     if (status == AMP_OK) printf(" %s", topic), put_hex(payload, sizeof payload);
   } else if (strcmp(name, "subscription") == 0) {
     status = amp_subscription(&device, (unsigned)atoi(words[1]), topic, sizeof topic);
     printf("%s %s", amp_status_name(status), status == AMP_OK ? topic : NOTHING);
   } else if (strcmp(name, "channel") == 0) {
     amp_channel ch;
+    memset(&ch, 0xa5, sizeof ch);
     status = amp_channel_of(&device, words[1], &ch);
     printf("%s", amp_status_name(status));
+    if (status != AMP_OK) check_zero(&ch, sizeof ch);
     if (status == AMP_OK) {
       put_hex(ch.id, sizeof ch.id);
       printf(" %lu %u %u %u %u %u %u %u", (unsigned long)ch.generation, ch.step, ch.from, ch.to, ch.frame_size,
