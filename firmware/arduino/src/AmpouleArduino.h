@@ -136,28 +136,50 @@ private:
 #if defined(ESP32)
 #include <Preferences.h>
 
-/** State in the flash of an ESP32, through Preferences: a port for Ampoule::begin(), and the key in K(0)'s place. */
+/**
+ * Identity and state in the flash of an ESP32, through Preferences: a port for Ampoule::begin().
+ *
+ * The identity is best flashed with `ampoule image` into a partition of its own: then K(0) goes when the device has a
+ * storage key. One that is compiled in stays in the sketch; whoever reads it there and has recorded the control topics
+ * can follow them.
+ */
 class AmpoulePreferences {
 public:
   /** Marks stored before a blob is; some are left free for messages under way. */
   static const unsigned MARKS = 64;
   static const unsigned MARKS_LEFT = 8;
 
-  /** @param name namespace, 15 characters at most; one for each device. @returns false if it cannot be opened */
-  bool begin(const char *name = "ampoule")
+  /**
+   * @param name namespace, 15 characters at most; one for each device
+   * @param partition where `ampoule image` put the identity; null: that of all Preferences
+   * @returns false if it cannot be opened
+   */
+  bool begin(const char *name = "ampoule", const char *partition = nullptr)
   {
     held_ = filling_ = -1;
     marks_ = 0;
-    return preferences_.begin(name, false);
+    return preferences_.begin(name, false, partition);
   }
 
-  /** The identity as provisioned, with the storage key once there is one. */
-  amp_identity identity(const amp_identity &provisioned)
+  /**
+   * The identity that was flashed, else `provisioned`, with the storage key once there is one. Without either its key has
+   * no bytes, and Ampoule::begin() says BAD_ARGUMENT. Good for as long as this object is.
+   */
+  amp_identity identity(const amp_identity *provisioned = nullptr)
   {
-    amp_identity result = provisioned;
-    if (preferences_.getBytes("storage_key", key_, sizeof key_) == sizeof key_) {
+    amp_identity result = {realm_, device_, key_, 0, prefix_};
+    memset(prefix_, 0, sizeof prefix_);
+    if (has("realm", realm_, sizeof realm_) && has("device", device_, sizeof device_) &&
+        preferences_.isKey("prefix") && preferences_.getBytes("prefix", prefix_, sizeof prefix_ - 1) > 0) {
+      if (has("key", key_, AMP_KEY_SIZE)) result.key_size = AMP_KEY_SIZE;
+    } else if (provisioned != nullptr) {
+      result = *provisioned;
+    }
+    if (has("storage_key", key_, sizeof key_)) {
       result.key = key_;
       result.key_size = sizeof key_;
+      /* It was about to go. */
+      if (preferences_.isKey("key")) preferences_.remove("key");
     }
     return result;
   }
@@ -274,8 +296,15 @@ private:
 
   static int keepKey(void *user, const uint8_t storageKey[AMP_STORAGE_KEY_SIZE])
   {
+    Preferences &preferences = self(user).preferences_;
     const size_t size = AMP_STORAGE_KEY_SIZE;
-    return self(user).preferences_.putBytes("storage_key", storageKey, size) == size ? 0 : -1;
+    if (preferences.putBytes("storage_key", storageKey, size) != size) return -1;
+    return !preferences.isKey("key") || preferences.remove("key") ? 0 : -1;
+  }
+
+  bool has(const char *name, uint8_t *bytes, size_t size)
+  {
+    return preferences_.isKey(name) && preferences_.getBytes(name, bytes, size) == size;
   }
 
   Preferences preferences_;
@@ -284,7 +313,10 @@ private:
   size_t filled_;
   unsigned marks_;
   uint8_t slot_[AMP_BLOB_MAX];
+  uint8_t realm_[AMP_ID_SIZE];
+  uint8_t device_[AMP_ID_SIZE];
   uint8_t key_[AMP_STORAGE_KEY_SIZE];
+  char prefix_[AMP_TOPIC_MAX + 1];
 };
 #endif
 

@@ -8,11 +8,13 @@
 
 static AmpoulePreferences storage;
 static Ampoule device;
-static amp_identity provisioned;
 
 unsigned long millis() { return 0; }
 
-bool Preferences::begin(const char *name, bool readOnly) { return strlen(name) <= 15 && !readOnly; }
+bool Preferences::begin(const char *name, bool readOnly, const char *partition)
+{
+  return strlen(name) <= 15 && !readOnly && strcmp(partition, "ampoule") == 0;
+}
 
 static void check(const char *key)
 {
@@ -48,21 +50,27 @@ bool Preferences::remove(const char *key)
   return kv_erase(key) == 0 && kv_commit() == 0;
 }
 
-void platform_provision(const amp_identity *identity) { provisioned = *identity; }
+/* As `ampoule image` has it. */
+void platform_provision(const amp_identity *identity)
+{
+  (void)kv_set("realm", identity->realm, AMP_ID_SIZE);
+  (void)kv_set("device", identity->device, AMP_ID_SIZE);
+  (void)kv_set("prefix", identity->prefix, strlen(identity->prefix));
+  (void)kv_set("key", identity->key, identity->key_size);
+}
 
 amp_status platform_open(void)
 {
   new (&storage) AmpoulePreferences();
   new (&device) Ampoule();
-  if (!storage.begin()) return AMP_NOT_STORED;
-  return device.begin(storage.identity(provisioned), storage.port());
+  if (!storage.begin("ampoule", "ampoule")) return AMP_NOT_STORED;
+  return device.begin(storage.identity(), storage.port());
 }
 
 amp_context *platform_device(void) { return &device.context; }
 
-/* K(0) is a part of the sketch here; only that it is not needed any more can be seen. */
 int platform_key_is_gone(void)
 {
   uint8_t key[AMP_STORAGE_KEY_SIZE];
-  return kv_get("storage_key", key, sizeof key) == static_cast<long>(sizeof key);
+  return kv_get("key", key, sizeof key) < 0 && kv_get("storage_key", key, sizeof key) == static_cast<long>(sizeof key);
 }

@@ -2,7 +2,8 @@
  * Publishes a sealed text every ten seconds, and prints the texts that other members of the channel seal. For an ESP32,
  * with the library PubSubClient.
  *
- * identity.h is not in this repository: `ampoule provision boiler --format c -o identity.h` writes it, once.
+ * `ampoule provision boiler --format c -o identity.h` writes the identity, once. To try it: in a product it is flashed
+ * with `ampoule image`, and identity() has no argument.
  */
 #include <WiFi.h>
 
@@ -48,7 +49,7 @@ void setup()
   mqtt.setBufferSize(Ampoule::PACKET_MAX);
   mqtt.setCallback(onMessage);
   device.onText(onText);
-  if (!storage.begin() || device.begin(storage.identity(PROVISIONED), storage.port()) != AMP_OK) {
+  if (!storage.begin() || device.begin(storage.identity(&PROVISIONED), storage.port()) != AMP_OK) {
     Serial.println("no device: the stored state is lost, or another identity's");
     for (;;) delay(1000);
   }

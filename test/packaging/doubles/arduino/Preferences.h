@@ -4,7 +4,7 @@
 #include <stdint.h>
 class Preferences {
 public:
-  bool begin(const char *name, bool readOnly = false);
+  bool begin(const char *name, bool readOnly = false, const char *partition_label = NULL);
   bool isKey(const char *key);
   size_t getBytes(const char *key, void *bytes, size_t max);
   size_t putBytes(const char *key, const void *bytes, size_t size);
