@@ -296,9 +296,8 @@ test("wasm3: 10,000 instances, and as many that fail, leave nothing behind", opt
   const out = execFileSync(process.execPath, ["--expose-gc", script, "10000"], { encoding: "utf8" });
   const { before, after } = JSON.parse(out);
   assert.ok(after.external - before.external < 100_000, `linear memory: ${out}`);
-  // The smallest buffer of an instance has 8 kB; what malloc keeps to itself varies by 30 MB.
-  assert.ok(after.rss - before.rss < 10_000 * 6000, `left: ${out}`);
-  assert.ok(after.most - before.rss < 100e6, `meanwhile: ${out}`);
+  // The smallest buffer of an instance has 8 kB; 0.1 to 3 MB were seen, also after 30,000.
+  assert.ok(after.rss - before.rss < 10_000 * 1000, `left: ${out}`);
 });
 
 /** Makes a different secret of the same seed for each place. */
