@@ -2,7 +2,7 @@
 
 import { type ServerCode, ServerError } from "../keyserver/errors.ts";
 import { RefusedError, type StatusName } from "../status.ts";
-import { LockedError } from "../store/errors.ts";
+import { LockedError, StoreError } from "../store/errors.ts";
 import { Wasm3Error } from "../wasm3/index.ts";
 
 /** Exit codes of every command. */
@@ -83,6 +83,12 @@ export function explain(error: unknown): CliError {
   }
   if (error instanceof Wasm3Error) return io(`no wasm3 (${error.code}): ${error.message}`, error.hint);
   if (!(error instanceof Error)) return io(String(error));
+  if (error instanceof StoreError && error.code === "OTHER_DEVICE") {
+    return refused(
+      error.message,
+      "an identity is for one device; make another with `ampoule provision <name>`",
+    );
+  }
   if (error instanceof LockedError) {
     return io(error.message, "another process uses this state; give each process an identity of its own");
   }

@@ -28,17 +28,20 @@ export class DirectoryStore implements Store {
    * Opens the state of one identity, exclusively: a second opening, by this process or another,
    * throws LockedError. Files are written with mode 0600.
    *
-   * Throws StoreError NO_IDENTITY_FILE, BAD_IDENTITY, UNKNOWN_FILE or OVERSIZE, nothing changed.
+   * Throws StoreError NO_IDENTITY_FILE, BAD_IDENTITY, UNKNOWN_FILE or OVERSIZE, nothing changed; and OTHER_DEVICE
+   * where the port for files in C keeps the state of this identity: two would seal the same positions.
    */
-  constructor(world: World, identityPath: string, stateDir: string = `${identityPath}.state`) {
+  constructor(world: World, identityPath: string, stateDir: string = stateDirectory(identityPath)) {
     this.#disk = world.disk;
     this.#identityPath = identityPath;
     this.#directory = stateDir;
     readIdentity(this.#disk, identityPath);
+    this.#checkOther();
     this.#lock = this.#disk.lock(this.#path("lock"));
     try {
       // Read again: until the lock was taken another process could replace the identity.
       this.#identity = readIdentity(this.#disk, identityPath);
+      this.#checkOther();
       this.#checkFiles();
       this.#mendMarks();
     } catch (error) {
@@ -102,6 +105,13 @@ export class DirectoryStore implements Store {
     this.#lock.release();
   }
 
+  /** The other side looks for ours in the same way, before and after it makes its own. */
+  #checkOther(): void {
+    const other = deviceDirectory(this.#identityPath);
+    if (this.#disk.list(other).length === 0) return;
+    throw new StoreError("OTHER_DEVICE", `${this.#identityPath} is in use by a device in C, ${other} says`);
+  }
+
   /** Leftovers of a write that was cut off are removed; anything else foreign is refused. */
   #checkFiles(): void {
     const names = this.#disk.list(this.#directory);
@@ -138,6 +148,15 @@ export class DirectoryStore implements Store {
   #demandOpen(): void {
     if (this.#closed) throw new StoreError("CLOSED", `${this.#directory} is closed`);
   }
+}
+
+const stateDirectory = (identityPath: string): string => `${identityPath}.state`;
+/** Where firmware/ports/posix/files.c keeps the state of an identity. */
+const deviceDirectory = (identityPath: string): string => `${identityPath}.device`;
+
+/** Where state of an identity may be, beside it. */
+export function stateDirectories(identityPath: string): string[] {
+  return [stateDirectory(identityPath), deviceDirectory(identityPath)];
 }
 
 function readIdentity(disk: Disk, path: string): NamedIdentity {

@@ -3,6 +3,7 @@
 export type StoreErrorCode =
   | "NO_IDENTITY_FILE"
   | "BAD_IDENTITY"
+  | "OTHER_DEVICE"
   | "UNKNOWN_FILE"
   | "OVERSIZE"
   | "BAD_MARK"

@@ -198,6 +198,8 @@ test("image: refuses by name what cannot be flashed, and writes nothing", { conc
   });
   writeFileSync(shell.path("busy.json"), JSON.stringify(identity), { mode: 0o600 });
   mkdirSync(shell.path("busy.json.state"));
+  writeFileSync(shell.path("linux.json"), JSON.stringify(identity), { mode: 0o600 });
+  mkdirSync(shell.path("linux.json.device"));
   writeFileSync(shell.path("public.json"), JSON.stringify(identity), { mode: 0o644 });
   mkdirSync(shell.path("full"));
   writeFileSync(shell.path("full/wasm.bin"), "precious");
@@ -218,6 +220,11 @@ test("image: refuses by name what cannot be flashed, and writes nothing", { conc
     ["-I absent.json", /absent\.json/, 2],
     ["-I used.json", /used\.json has been used/, 1],
     ["-I busy.json", /busy\.json is in use on this machine/, 1],
+    [
+      "-I linux.json",
+      /linux\.json is in use on this machine, linux\.json\.device says.*hint: a device has/s,
+      1,
+    ],
     ["-I public.json", /can be read by other users/, 3],
     ["-I boiler.json -o full", /full\/wasm\.bin exists already/, 1],
     ["-I boiler.json -o file", /file/, 2],

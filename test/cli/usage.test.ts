@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { Shell } from "./support.ts";
 
@@ -116,6 +116,11 @@ const BAD: [args: string, says: RegExp, exit?: number][] = [
     3,
   ],
   ["pub -I used.json -t a -m x --state gone", /its state gone is not there/, 3],
+  [
+    "pub -I linux.json -t a -m x -L mqtt://127.0.0.1:1",
+    /linux\.json is in use by a device in C.*hint: an identity is for one device/s,
+    3,
+  ],
   ["pub -I known.json -t a -m x -L mqtt://127.0.0.1:1", /no connection/, 2],
   ["sub -I known.json", /required option '-t/],
   ["sub -I known.json -t a -F %z", /There is no "%z"/],
@@ -157,6 +162,9 @@ async function prepare(shell: Shell): Promise<void> {
   const { key, ...rest } = JSON.parse(`${known}`);
   const used = JSON.stringify({ ...rest, storageKey: `${key}${key}` });
   writeFileSync(shell.path("used.json"), used, { mode: 0o600 });
+  mkdirSync(shell.path("linux.json.device"));
+  writeFileSync(shell.path("linux.json.device/lock"), "");
+  writeFileSync(shell.path("linux.json"), readFileSync(shell.path("known.json")), { mode: 0o600 });
   writeFileSync(shell.path("file"), "{}", { mode: 0o600 });
   writeFileSync(shell.path("short"), "1234567\n", { mode: 0o600 });
   writeFileSync(shell.path("open"), "correct horse\n", { mode: 0o644 });

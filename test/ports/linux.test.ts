@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -128,14 +128,24 @@ test("linux: says what is wrong with an identity", needMosquitto(), async () => 
   writeFileSync(open, "{}", { mode: 0o644 });
   const other = join(DIR, "other.json");
   writeFileSync(other, '{"realm": "00"}', { mode: 0o600 });
+  const shared = join(DIR, "shared.json");
+  const [realm, device, key] = [new Uint8Array(8), new Uint8Array(8), new Uint8Array(16)];
+  writeFileSync(shared, formatIdentity({ realm, device, key, prefix: "ampoule" }), { mode: 0o600 });
+  mkdirSync(`${shared}.state`);
   for (const [args, code, says] of [
     [[], 1, /^usage: /],
     [["-I", join(DIR, "absent.json")], 2, /absent\.json: the identity file cannot be read/],
     [["-I", open], 2, /can be read by other users/],
     [["-I", other], 2, /that is not an identity file/],
+    [["-I", shared], 2, /shared\.json: the identity is in use by a host.*provision another device/],
   ] as const) {
     const program = start(path, [...args]);
     assert.equal(await program.ended(), code);
     assert.match(program.err, says);
   }
+  // Nothing that would keep a host from using it.
+  assert.deepEqual(
+    readdirSync(DIR).filter((name) => /(absent|open|other|shared)\.json\.device/.test(name)),
+    [],
+  );
 });

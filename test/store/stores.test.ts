@@ -303,6 +303,25 @@ test("directory store: what does not belong there is refused by name, and stays"
   }
 });
 
+test("directory store: an identity that a device in C uses is refused, before and after the lock, nothing changed", () => {
+  const disk = new FakeDisk();
+  disk.write("id.json", new TextEncoder().encode(formatIdentity(IDENTITY)));
+  disk.write("id.json.device/lock", new Uint8Array());
+  assert.throws(() => new DirectoryStore(withDisk(disk), "id.json"), isStoreError("OTHER_DEVICE"));
+  assert.throws(
+    () => new DirectoryStore(withDisk(disk), "id.json", "elsewhere"),
+    isStoreError("OTHER_DEVICE"),
+  );
+  assert.deepEqual(disk.list("id.json.state"), []);
+  disk.remove("id.json.device/lock");
+  const lock = disk.lock.bind(disk);
+  disk.lock = (path) => {
+    disk.write("id.json.device/lock", new Uint8Array());
+    return lock(path);
+  };
+  assert.throws(() => new DirectoryStore(withDisk(disk), "id.json"), isStoreError("OTHER_DEVICE"));
+});
+
 test("directory store: an identity that is absent, too long or damaged is refused by name, nothing changed", () => {
   const disk = new FakeDisk();
   const open = (): Store => new DirectoryStore(withDisk(disk), "id.json");

@@ -12,6 +12,13 @@
 /* A blob is asked for when there are so many marks, so that a start reads little. */
 enum { MARKS_WANTED = 1024, IDENTITY_MAX = 4096 };
 
+static void wipe(void *at, size_t size)
+{
+  memset(at, 0, size);
+  /* The bytes are read by someone, as far as the compiler knows. */
+  __asm__ __volatile__("" : : "r"(at) : "memory");
+}
+
 /* ---- Files ---- */
 
 /** Path of a file in the directory; null if it is too long. */
@@ -162,16 +169,16 @@ static int keep_key(void *user, const uint8_t storage_key[AMP_STORAGE_KEY_SIZE])
                     "{\n  \"ampoule\": 1,\n  \"realm\": \"%s\",\n  \"device\": \"%s\",\n  \"prefix\": \"%s\",\n"
                     "  \"storageKey\": \"%s\"\n}\n",
                     realm, device, files->prefix, key);
-  memset(key, 0, sizeof key);
+  wipe(key, sizeof key);
   snprintf(parent, sizeof parent, "%.*s", slash == NULL ? 1 : (int)(slash - files->identity) + 1,
            slash == NULL ? "." : files->identity);
-  if (snprintf(temporary, sizeof temporary, "%s.tmp", files->identity) >= (int)sizeof temporary) return -1;
+  /* The path was measured by amp_files_open(). */
+  snprintf(temporary, sizeof temporary, "%.*s.tmp", AMP_FILES_PATH - 16, files->identity);
   file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  if (file < 0) return -1;
-  failed = write_all(file, (const uint8_t *)text, (size_t)length) != 0;
-  memset(text, 0, sizeof text);
+  failed = file < 0 || write_all(file, (const uint8_t *)text, (size_t)length) != 0;
+  wipe(text, sizeof text);
   if (failed) {
-    close(file);
+    if (file >= 0) close(file);
     return -1;
   }
   return finish(file, temporary, files->identity, parent);
@@ -231,7 +238,7 @@ static const char *read_identity(amp_files *files)
   const int file = open(files->identity, O_RDONLY);
   if (file < 0) return "the identity file cannot be read";
   if (fstat(file, &stat) != 0 || (stat.st_mode & 077) != 0) wrong = "the identity file can be read by other users";
-  length = read(file, text, sizeof text - 1);
+  length = wrong == NULL ? read(file, text, sizeof text - 1) : 0;
   close(file);
   if (wrong != NULL) return wrong;
   text[length > 0 ? length : 0] = 0;
@@ -243,7 +250,7 @@ static const char *read_identity(amp_files *files)
       !find_hex(text, "device", files->device, AMP_ID_SIZE)) {
     wrong = "that is not an identity file";
   }
-  memset(text, 0, sizeof text);
+  wipe(text, sizeof text);
   return wrong;
 }
 
@@ -270,6 +277,16 @@ static const char *open_directory(amp_files *files)
   return NULL;
 }
 
+/** Whether a host keeps state for this identity: two would seal the same positions. It looks for ours in the same way. */
+static const char *check_other(const amp_files *files)
+{
+  char path[AMP_FILES_PATH];
+  struct stat stat;
+  snprintf(path, sizeof path, "%.*s.state", AMP_FILES_PATH - 16, files->identity);
+  if (lstat(path, &stat) != 0 && errno == ENOENT) return NULL;
+  return "the identity is in use by a host, which keeps its state in .state; provision another device";
+}
+
 const char *amp_files_open(amp_files *files, const char *path, amp_identity *identity, amp_port *port)
 {
   const char *wrong;
@@ -278,8 +295,11 @@ const char *amp_files_open(amp_files *files, const char *path, amp_identity *ide
   files->lock = files->slot_file = -1;
   if (snprintf(files->identity, sizeof files->identity, "%s", path) >= AMP_FILES_PATH - 16) return "the path is too long";
   snprintf(files->dir, sizeof files->dir, "%.*s.device", AMP_FILES_PATH - 16, path);
-  /* Locked first: another process may be replacing the key. */
-  wrong = open_directory(files);
+  wrong = read_identity(files);
+  if (wrong == NULL) wrong = check_other(files);
+  if (wrong == NULL) wrong = open_directory(files);
+  if (wrong == NULL) wrong = check_other(files);
+  /* Again: until the lock was taken another process could replace the key. */
   if (wrong == NULL) wrong = read_identity(files);
   if (wrong != NULL) {
     amp_files_close(files);
@@ -308,5 +328,5 @@ void amp_files_close(amp_files *files)
   if (files->slot_file >= 0) close(files->slot_file);
   if (files->lock >= 0) close(files->lock);
   files->slot_file = files->lock = -1;
-  memset(files->key, 0, sizeof files->key);
+  wipe(files->key, sizeof files->key);
 }

@@ -32,7 +32,8 @@ typedef struct amp_files {
 /**
  * Reads the identity, opens `<path>.device/` beside it, and fills in what amp_open() needs.
  *
- * Returns null, or what is wrong: a static string. *files stays in use until amp_files_close().
+ * Returns null, or what is wrong: a static string; so it is if a host keeps `<path>.state` for this identity. *files
+ * stays in use until amp_files_close().
  */
 const char *amp_files_open(amp_files *files, const char *path, amp_identity *identity, amp_port *port);
 

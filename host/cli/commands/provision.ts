@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import type { KeyServer } from "../../keyserver/server.ts";
+import { stateDirectories } from "../../store/directory.ts";
 import { formatIdentity } from "../../store/identity.ts";
 import type { Identity } from "../../store/store.ts";
 import { usage } from "../errors.ts";
@@ -61,8 +62,9 @@ async function provision(name: string, options: ProvisionOptions, io: Io): Promi
 
 /** The state of another identity would not verify under this one. */
 function checkNoState(path: string | undefined): void {
-  const state = `${path}.state`;
-  if (path === undefined || !existsSync(state)) return;
+  if (path === undefined) return;
+  const state = stateDirectories(path).find((one) => existsSync(one));
+  if (state === undefined) return;
   throw usage(`${state} holds the state of another identity`, "remove it, or name another file");
 }
 
