@@ -26,16 +26,17 @@ export function permute(): void {
   let a21 = load<u32>(state, 36);
   let a22 = load<u32>(state, 40);
   let a23 = load<u32>(state, 44);
-  for (let i: usize = 0; i < 24; i += 2) {
-    // theta
+  let i: usize = 0;
+  do {
+    // theta, its two rotations one after the other
     let p = a03 ^ a13 ^ a23;
-    const e0 = rotl(p, 5) ^ rotl(p, 14);
+    const e0 = rotl(rotl(p, 9) ^ p, 5);
     p = a00 ^ a10 ^ a20;
-    const e1 = rotl(p, 5) ^ rotl(p, 14);
+    const e1 = rotl(rotl(p, 9) ^ p, 5);
     p = a01 ^ a11 ^ a21;
-    const e2 = rotl(p, 5) ^ rotl(p, 14);
+    const e2 = rotl(rotl(p, 9) ^ p, 5);
     p = a02 ^ a12 ^ a22;
-    const e3 = rotl(p, 5) ^ rotl(p, 14);
+    const e3 = rotl(rotl(p, 9) ^ p, 5);
     // theta's addition with rho west and iota
     const b00 = a00 ^ e0 ^ load<u16>(constants + i);
     const b01 = a01 ^ e1;
@@ -62,7 +63,8 @@ export function permute(): void {
     a23 = rotl(b21 ^ (~b01 & b11), 8);
     a20 = rotl(b22 ^ (~b02 & b12), 8);
     a21 = rotl(b23 ^ (~b03 & b13), 8);
-  }
+    i += 2;
+  } while (i < 24);
   store<u32>(state, a00, 0);
   store<u32>(state, a01, 4);
   store<u32>(state, a02, 8);
