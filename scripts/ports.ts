@@ -46,6 +46,8 @@ export type EngineName = "aot" | "wasm3";
 export interface Program {
   sources: string[];
   flags: string[];
+  /** Headers that are compiled in, beside those of library and ports. */
+  headers?: string[];
   /** Without ampoule.c and what is for it. */
   isCoreOnly?: boolean;
 }
@@ -77,7 +79,7 @@ export function buildPort(
     ...files(PORTS, ".c"),
     ...board,
   ];
-  const headers = folders.flatMap((folder) => files(folder, ".h"));
+  const headers = [...folders.flatMap((folder) => files(folder, ".h")), ...(program.headers ?? [])];
   const elf = join(OUT, `${machine}-${name}${engine === "aot" ? "" : `-${engine}`}.elf`);
   if (isNewer(elf, [...sources, ...headers, fileURLToPath(import.meta.url)])) return elf;
   mkdirSync(OUT, { recursive: true });
