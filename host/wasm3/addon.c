@@ -24,6 +24,8 @@ typedef struct {
     IM3Function *exports;
     uint32_t export_count;
     uint32_t holders;
+    /* Bytes beside linear memory, of which the collector was told: else it lets thousands of instances wait. */
+    int64_t cost;
     uint64_t operations;
     bool wiped;
 } instance;
@@ -57,38 +59,40 @@ static napi_value fail_run(napi_env env, M3Result result)
 }
 
 /* Wipes and frees all parts. Called a second time it does nothing. */
-static void dismantle(instance *self)
+static void dismantle(napi_env env, instance *self)
 {
+    int64_t total;
+
     if (self->runtime != NULL) {
         interpreter_wipe(self->runtime);
         m3_FreeRuntime(self->runtime);
     }
     m3_FreeEnvironment(self->environment);
+    if (self->cost > 0)
+        napi_adjust_external_memory(env, -self->cost, &total);
     free(self->exports);
     free(self->bytes);
     *self = (instance) { .holders = self->holders, .wiped = true };
 }
 
-static void release(instance *self)
+static void release(napi_env env, instance *self)
 {
     if (--self->holders > 0)
         return;
-    dismantle(self);
+    dismantle(env, self);
     free(self);
 }
 
 static void release_handle(napi_env env, void *data, void *hint)
 {
-    (void)env;
     (void)hint;
-    release(data);
+    release(env, data);
 }
 
 static void release_memory(napi_env env, void *data, void *hint)
 {
-    (void)env;
     (void)data;
-    release(hint);
+    release(env, hint);
 }
 
 /* Loads the module into a new runtime. After failure what there is of the instance is freed by release(). */
@@ -166,6 +170,7 @@ static napi_value instantiate(napi_env env, napi_callback_info info)
 {
     napi_value argv[3], handle, memory, list, parts;
     size_t argc = 3, size = 0;
+    int64_t cost, total;
     void *bytes = NULL;
     uint32_t stack_size, memory_limit;
     napi_typedarray_type type;
@@ -184,7 +189,7 @@ static napi_value instantiate(napi_env env, napi_callback_info info)
         return fail_run(env, m3Err_mallocFailed);
     self->holders = 1;
     if (napi_create_external(env, self, release_handle, NULL, &handle) != napi_ok) {
-        release(self);
+        release(env, self);
         return fail_api(env);
     }
     /* From here on the handle frees it, whatever happens; most of it sooner if nobody will get the handle. */
@@ -198,9 +203,13 @@ static napi_value instantiate(napi_env env, napi_callback_info info)
     if (result == NULL)
         result = interpreter_exports(self->runtime, list_export, &(listing) { env, self, list });
     if (result != NULL) {
-        dismantle(self);
+        dismantle(env, self);
         return fail_run(env, result);
     }
+    cost = (int64_t)(size + interpreter_size(self->runtime));
+    if (napi_adjust_external_memory(env, cost, &total) != napi_ok)
+        return fail_api(env);
+    self->cost = cost;
     if (wrap_memory(env, self, &memory) != napi_ok
         || napi_create_array_with_length(env, 3, &parts) != napi_ok
         || napi_set_element(env, parts, 0, handle) != napi_ok

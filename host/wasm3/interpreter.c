@@ -132,6 +132,16 @@ _catch:
     return result;
 }
 
+size_t interpreter_size(IM3Runtime runtime)
+{
+    size_t size = sizeof(M3Runtime) + runtime->numStackSlots * sizeof(m3slot_t);
+
+    size += (size_t)runtime->numCodePages * d_m3CodePageAlignSize;
+    for (IM3Module module = runtime->modules; module != NULL; module = module->next)
+        size += sizeof(M3Module) + module->numFunctions * sizeof(M3Function);
+    return size;
+}
+
 void interpreter_wipe_stack(IM3Runtime runtime)
 {
     fill(runtime->stack, 0, runtime->numStackSlots * sizeof(m3slot_t));

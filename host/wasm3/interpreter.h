@@ -4,6 +4,7 @@
 #ifndef INTERPRETER_H
 #define INTERPRETER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "wasm3.h"
@@ -26,6 +27,9 @@ M3Result interpreter_refuses(IM3Module module);
  * Returns NULL, a visitor's result, or an error of the export section.
  */
 M3Result interpreter_exports(IM3Runtime runtime, interpreter_visitor visit, void *context);
+
+/* Bytes that a runtime holds beside its linear memory, about. */
+size_t interpreter_size(IM3Runtime runtime);
 
 /* Zeroes what calls have left on the interpreter's own stack. */
 void interpreter_wipe_stack(IM3Runtime runtime);
