@@ -29,7 +29,7 @@
  * buffer. Times depend on lengths, public fields and the status, never on keys or text.
  */
 import { turnTo } from "./channel";
-import { copy16, wipe } from "./bytes";
+import { copy16, pub32, wipe } from "./bytes";
 import { deriveHere, discard as drop, here } from "./context";
 import * as controls from "./control";
 import * as credits from "./credit";
@@ -39,6 +39,7 @@ import {
   BOOT_NONCE,
   CLASS_NEITHER,
   NO_CLASS,
+  OUT,
   CONTROL_KEY,
   DIRTY,
   FRAME,
@@ -52,7 +53,7 @@ import {
 } from "./layout";
 import * as sessions from "./session";
 import * as states from "./state";
-import { BAD_ARGUMENT, OK, STORE_MARK } from "./status";
+import { BAD_ARGUMENT, BAD_TAG, OK, STORE_MARK } from "./status";
 
 /** End of the static data; the modules for devices leave this export to build/sizes.json. */
 export function memoryEnd(): i32 {
@@ -186,7 +187,9 @@ export function protect(slot: i32, what: i32, index: i32, count: i32, chunkLen: 
  * SPEC sections 8 and 9.
  */
 export function unprotect(slot: i32, frameLen: i32, topicLen: i32, flags: i32): i32 {
-  return sessions.unprotect(slot, frameLen, topicLen, flags);
+  const status = sessions.unprotect(slot, frameLen, topicLen, flags);
+  // One skipped instruction must not accept what was not opened.
+  return i32(status <= STORE_MARK) & i32(pub32(OUT + 4) < 0) ? BAD_TAG : status;
 }
 
 /**

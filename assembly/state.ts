@@ -42,6 +42,7 @@ import {
   MARK_NUMBER,
   NONCE,
   NO_CLASS,
+  OUT,
   OWN_SIZE,
   PREV_EPOCH,
   REALM,
@@ -112,8 +113,12 @@ let between: i32 = 0;
 let lastSlot: i32 = 0;
 let nextRow: usize = 0;
 
-/** OK, or why nothing may be protected, opened or answered now; BAD_ARGUMENT for lengths beyond the buffers. */
+/**
+ * OK, or why nothing may be protected, opened or answered now; BAD_ARGUMENT for lengths beyond the buffers. Afterwards OUT
+ * says of no frame that it was opened.
+ */
 export function ready(frameLen: i32, topicLen: i32): i32 {
+  store<i32>(OUT, -1, 4);
   if (self.kind == NO_CLASS) return NO_IDENTITY;
   // Chunks of a blob, saved or loaded, are worked on with scratch that everything else uses too.
   if (between) return BAD_ORDER;

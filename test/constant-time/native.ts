@@ -10,13 +10,21 @@ import { decode } from "./wasm.ts";
 const ROOT = join(import.meta.dirname, "..", "..");
 export const RUNTIME = join(ROOT, "firmware", "src");
 
+/** Of the planted leaks, which build/sizes.json does not know. */
+export const SMALL_MEMORY = 4096;
+
 /**
  * Writes module.c, module.h, and watch.h with ct_call(), which makes a call by its number.
  *
  * @param watched addresses after stores to which ct_stored() is called
+ * @param memorySize bytes of linear memory
  */
-export function writeModule(dir: string, wasm: Uint8Array<ArrayBuffer>, watched: readonly number[]): void {
-  const memorySize = memorySizeOf(wasm);
+export function writeModule(
+  dir: string,
+  wasm: Uint8Array<ArrayBuffer>,
+  watched: readonly number[],
+  memorySize = memorySizeOf(wasm),
+): void {
   const { c, h } = compileToC({ wasm, prefix: "amp_core", memorySize, header: "module.h" });
   writeFileSync(join(dir, "module.c"), c);
   writeFileSync(join(dir, "module.h"), h);

@@ -156,7 +156,9 @@ export class Policy {
     if (index === PART) this.release("part", OUT, 4);
     if (index === LENGTH) {
       this.release("length", OUT + 4, 4);
-      if (this.name === "control") this.openedCommand();
+      // Negative: no frame is open, or it has no end mark.
+      const isOpen = ((this.core.memory[OUT + 7] ?? 0) & 0x80) === 0;
+      if (isOpen && this.name === "control") this.openedCommand();
     }
     if (index !== VERDICT) return;
     this.release("verdict", verdict, 4);

@@ -1,7 +1,7 @@
 // A test names what it needs from the machine. Where it is absent the test is
 // skipped by name; under CI the file fails instead, so nothing goes unnoticed.
 
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 
 /** Debian package of each command, where the two names differ. */
@@ -34,6 +34,16 @@ export function need(...names: string[]): { skip: string | false } {
   const absent = names.filter((name) => findCommand(name) === undefined);
   if (absent.length === 0) return { skip: false };
   const reason = absent.map((name) => `needs ${name} (Debian package ${PACKAGES[name] ?? name})`).join(", ");
+  if (process.env.CI === "true") throw new Error(`may not be skipped under CI: ${reason}`);
+  return { skip: reason };
+}
+
+/** The same for a header of a C library. */
+export function needHeader(header: string, debianPackage: string): { skip: string | false } {
+  if (existsSync(join("/usr/include", header)) || existsSync(join("/usr/local/include", header))) {
+    return { skip: false };
+  }
+  const reason = `needs ${header} (Debian package ${debianPackage})`;
   if (process.env.CI === "true") throw new Error(`may not be skipped under CI: ${reason}`);
   return { skip: reason };
 }
