@@ -12,6 +12,8 @@ static const char *const SLOTS[2] = {"slot0", "slot1"};
 
 /** A blob is asked for when so many marks are left free: those of messages under way still fit. */
 #define MARKS_LEFT 8
+/** Names there are for marks: a build with a lower limit reads all that an earlier one has stored. */
+#define MARK_NAMES 256
 
 static int failed(const char *what, esp_err_t error)
 {
@@ -111,7 +113,7 @@ static int mark_read(void *user, size_t index, uint8_t mark[AMP_MARK_SIZE])
   size_t size = AMP_MARK_SIZE;
   char name[4];
   esp_err_t error;
-  if (index >= CONFIG_AMP_MARKS) return AMP_PORT_END;
+  if (index >= MARK_NAMES) return AMP_PORT_END;
   mark_name((unsigned)index, name);
   error = nvs_get_blob(esp->nvs, name, mark, &size);
   if (error == ESP_ERR_NVS_NOT_FOUND) return AMP_PORT_END;

@@ -8,6 +8,8 @@ LOG_MODULE_REGISTER(ampoule);
 
 /** A blob is asked for when so many marks are left free: those of messages under way still fit. */
 #define MARKS_LEFT 8
+/** Names there are for marks: a build with a lower limit reads all that an earlier one has stored. */
+#define MARK_NAMES 256
 #define PIECES ((AMP_BLOB_MAX + AMP_ZEPHYR_PIECE - 1) / AMP_ZEPHYR_PIECE)
 #define NAME_MAX 24
 
@@ -79,6 +81,7 @@ static int erase(const char *name)
   return error == 0 ? 0 : failed(name, error);
 }
 
+/** Piece 0 goes first and comes last: without it a slot is as never written. */
 static int erase_slot(unsigned slot)
 {
   char name[NAME_MAX];
@@ -89,7 +92,7 @@ static int erase_slot(unsigned slot)
   return 0;
 }
 
-/** The bytes of a slot in zephyr->slot, 0xFF where there is no piece. */
+/** The bytes of a slot in zephyr->slot, 0xFF behind them. */
 static int hold(amp_zephyr *zephyr, unsigned slot)
 {
   char name[NAME_MAX];
@@ -101,7 +104,9 @@ static int hold(amp_zephyr *zephyr, unsigned slot)
     const size_t at = (size_t)piece * AMP_ZEPHYR_PIECE;
     const size_t left = sizeof zephyr->slot - at;
     const size_t max = left < AMP_ZEPHYR_PIECE ? left : AMP_ZEPHYR_PIECE;
-    if (get(piece_name(name, slot, piece), &zephyr->slot[at], max) < 0) return failed(name, -1);
+    const ssize_t found = get(piece_name(name, slot, piece), &zephyr->slot[at], max);
+    if (found < 0) return failed(name, -1);
+    if (piece == 0 && found == 0) break;
   }
   zephyr->held = (int)slot;
   return 0;
@@ -137,13 +142,14 @@ static int slot_done(void *user, unsigned slot)
 {
   amp_zephyr *zephyr = user;
   char name[NAME_MAX];
-  size_t at;
+  size_t piece;
   if (zephyr->filling != (int)slot) return -1;
   zephyr->filling = -1;
-  for (at = 0; at < zephyr->filled; at += AMP_ZEPHYR_PIECE) {
+  for (piece = (zephyr->filled + AMP_ZEPHYR_PIECE - 1) / AMP_ZEPHYR_PIECE; piece-- > 0;) {
+    const size_t at = piece * AMP_ZEPHYR_PIECE;
     const size_t left = zephyr->filled - at;
     const size_t size = left < AMP_ZEPHYR_PIECE ? left : AMP_ZEPHYR_PIECE;
-    if (set(piece_name(name, slot, (unsigned)(at / AMP_ZEPHYR_PIECE)), &zephyr->slot[at], size) != 0) return -1;
+    if (set(piece_name(name, slot, (unsigned)piece), &zephyr->slot[at], size) != 0) return -1;
   }
   return 0;
 }
@@ -163,7 +169,7 @@ static int mark_read(void *user, size_t index, uint8_t mark[AMP_MARK_SIZE])
   amp_zephyr *zephyr = user;
   char name[NAME_MAX];
   ssize_t found;
-  if (index >= CONFIG_AMPOULE_MARKS) return AMP_PORT_END;
+  if (index >= MARK_NAMES) return AMP_PORT_END;
   found = get(mark_name(name, index), mark, AMP_MARK_SIZE);
   if (found == 0) return AMP_PORT_END;
   if (found != AMP_MARK_SIZE) return failed(name, (int)found);
@@ -194,12 +200,15 @@ amp_status amp_zephyr_provision(const amp_identity *identity)
 {
   char name[NAME_MAX];
   const size_t prefix_len = strlen(identity->prefix);
+  uint8_t mark[AMP_MARK_SIZE];
   size_t index;
   int bad;
   if (identity->key_size != AMP_KEY_SIZE || prefix_len == 0 || prefix_len > AMP_TOPIC_MAX) return AMP_BAD_ARGUMENT;
   /* The keys go first and come last: half of one identity is none. */
   bad = erase(name_of(name, "storage_key")) || erase(name_of(name, "key")) || erase_slot(0) || erase_slot(1);
-  for (index = 0; !bad && index < CONFIG_AMPOULE_MARKS; ++index) bad = erase(mark_name(name, index));
+  for (index = 0; !bad && index < MARK_NAMES && get(mark_name(name, index), mark, sizeof mark) != 0; ++index) {
+    bad = erase(name);
+  }
   bad = bad || set(name_of(name, "realm"), identity->realm, AMP_ID_SIZE) ||
         set(name_of(name, "device"), identity->device, AMP_ID_SIZE) ||
         set(name_of(name, "prefix"), identity->prefix, prefix_len) ||
@@ -218,25 +227,39 @@ static ssize_t get_key(uint8_t key[AMP_STORAGE_KEY_SIZE])
   return size;
 }
 
+/** A part of the identity of min to max bytes. */
+static amp_status get_part(const char *part, uint8_t *bytes, ssize_t min, size_t max)
+{
+  char name[NAME_MAX];
+  const ssize_t size = get(name_of(name, part), bytes, max);
+  if (size < 0) return AMP_NOT_STORED;
+  return size < min ? AMP_BAD_RECORD : AMP_OK;
+}
+
+/** Fills in the identity. Only where no key is at all there is none: what cannot be read now may be there. */
+static amp_status get_identity(amp_zephyr *zephyr, uint8_t realm[AMP_ID_SIZE], uint8_t device[AMP_ID_SIZE],
+                               uint8_t key[AMP_STORAGE_KEY_SIZE], size_t *key_size)
+{
+  const ssize_t size = get_key(key);
+  amp_status status;
+  if (size < 0) return AMP_NOT_STORED;
+  if (size == 0) return AMP_NO_IDENTITY;
+  *key_size = (size_t)size;
+  status = get_part("realm", realm, AMP_ID_SIZE, AMP_ID_SIZE);
+  if (status == AMP_OK) status = get_part("device", device, AMP_ID_SIZE, AMP_ID_SIZE);
+  if (status == AMP_OK) status = get_part("prefix", (uint8_t *)zephyr->prefix, 1, AMP_TOPIC_MAX);
+  return status;
+}
+
 amp_status amp_zephyr_open(amp_zephyr *zephyr, const amp_port *engine)
 {
   uint8_t realm[AMP_ID_SIZE], device[AMP_ID_SIZE], key[AMP_STORAGE_KEY_SIZE];
-  char name[NAME_MAX];
   amp_identity identity = {realm, device, key, 0, zephyr->prefix};
   amp_port port;
   amp_status status;
-  ssize_t size;
   memset(zephyr, 0, sizeof *zephyr);
   zephyr->held = zephyr->filling = -1;
-  size = get_key(key);
-  if (size < 0) return AMP_NOT_STORED;
-  identity.key_size = (size_t)size;
-  if (size == 0 || get(name_of(name, "realm"), realm, sizeof realm) != AMP_ID_SIZE ||
-      get(name_of(name, "device"), device, sizeof device) != AMP_ID_SIZE ||
-      get(name_of(name, "prefix"), (uint8_t *)zephyr->prefix, AMP_TOPIC_MAX) <= 0) {
-    LOG_ERR("no identity: see amp_zephyr_provision()");
-    return AMP_NO_IDENTITY;
-  }
+  status = get_identity(zephyr, realm, device, key, &identity.key_size);
   memset(&port, 0, sizeof port);
   if (engine != NULL) port = *engine;
   port.user = zephyr;
@@ -249,7 +272,8 @@ amp_status amp_zephyr_open(amp_zephyr *zephyr, const amp_port *engine)
   port.mark_read = mark_read;
   port.marks_clear = marks_clear;
   port.keep_key = keep_key;
-  status = amp_open(&zephyr->device, &identity, &port);
+  if (status == AMP_OK) status = amp_open(&zephyr->device, &identity, &port);
+  else LOG_ERR("no identity: %s", amp_status_name(status));
   memset(key, 0, sizeof key);
   __asm__ __volatile__("" : : "r"(key) : "memory");
   return status;

@@ -50,7 +50,8 @@ AMP_MUST_CHECK amp_status amp_zephyr_provision(const amp_identity *identity);
  *
  * @param zephyr out; static memory
  * @param engine null; with the engine wasm3, where module and heap are, see amp_port: its other fields are not used
- * @returns AMP_OK; AMP_NO_IDENTITY: none was provisioned; AMP_NOT_STORED: the settings failed; else as amp_open()
+ * @returns AMP_OK; AMP_NO_IDENTITY: there is no key at all, the only case to provision in; AMP_NOT_STORED: the settings
+ *   failed, which may pass; AMP_BAD_RECORD: a key without the rest; else as amp_open()
  */
 AMP_MUST_CHECK amp_status amp_zephyr_open(amp_zephyr *zephyr, const amp_port *engine);
 

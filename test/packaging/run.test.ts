@@ -97,6 +97,22 @@ for (const platform of Object.keys(PLATFORMS)) {
 }
 
 test(
+  "packaging: zephyr's slots are whole or empty after a cut, no failed read is an absent identity, no mark is dropped",
+  options,
+  async () => {
+    const { flags = [] } = PLATFORMS.zephyr?.() ?? {};
+    // slots.c has the glue in it: its doubles are linked, the glue itself is not.
+    const settings = await objectOf(run("zephyr.c"), flags);
+    const slots = await objectOf(run("slots.c"), flags);
+    const program = join(SCRATCH, "slots");
+    await compile("g++", ...SANITIZE, ...library, settings, slots, "-o", program);
+    const out = execFileSync(program, [script], { encoding: "utf8" });
+    const [, cuts, reads] = /^(\d+) cuts\n(\d+) reads\n$/.exec(out) ?? [];
+    assert.ok(Number(cuts) > 20 && Number(reads) > 7, out);
+  },
+);
+
+test(
   "packaging: esp-mqtt's parts of every size become whole payloads, and what does not fit is refused",
   options,
   async () => {

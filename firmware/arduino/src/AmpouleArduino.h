@@ -20,7 +20,12 @@
 
 #include "ampoule.h"
 
-/** Longest text received, and longest payload published, in bytes; define others before the first include. */
+/**
+ * Bytes for texts received, and longest payload published; define others before the first include.
+ *
+ * A payload is refused, NO_SPACE, if a text that fills its frames would not fit, however short the text is: with frames
+ * of 128 bytes, which hold 104 of text, 512 bytes take payloads of 4 frames.
+ */
 #ifndef AMPOULE_TEXT_MAX
 #define AMPOULE_TEXT_MAX 512
 #endif
@@ -148,6 +153,8 @@ public:
   /** Marks stored before a blob is; some are left free for messages under way. */
   static const unsigned MARKS = 64;
   static const unsigned MARKS_LEFT = 8;
+  /** Names there are for marks: all that another version has stored are read. */
+  static const unsigned MARK_NAMES = 256;
 
   /**
    * @param name namespace, 15 characters at most; one for each device
@@ -274,7 +281,7 @@ private:
   {
     AmpoulePreferences &my = self(user);
     char name[4];
-    if (index >= MARKS) return AMP_PORT_END;
+    if (index >= MARK_NAMES) return AMP_PORT_END;
     markName(index, name);
     if (!my.preferences_.isKey(name)) return AMP_PORT_END;
     if (my.preferences_.getBytes(name, mark, AMP_MARK_SIZE) != AMP_MARK_SIZE) return -1;

@@ -32,6 +32,7 @@ size_t Preferences::getBytes(const char *key, void *bytes, size_t max)
 {
   uint8_t value[KV_VALUE_MAX];
   check(key);
+  if (kv_read_fails()) return 0;
   const long found = kv_get(key, value, sizeof value);
   if (found < 0 || static_cast<size_t>(found) > max) return 0;
   memcpy(bytes, value, static_cast<size_t>(found));

@@ -75,6 +75,7 @@ esp_err_t nvs_get_blob(nvs_handle_t handle, const char *key, void *bytes, size_t
   uint8_t value[KV_VALUE_MAX];
   long found;
   check(handle, key);
+  if (kv_read_fails()) return ESP_FAIL;
   found = kv_get(key, value, sizeof value);
   if (found < 0) return ESP_ERR_NVS_NOT_FOUND;
   if ((size_t)found > *size) return ESP_ERR_NVS_INVALID_LENGTH;

@@ -21,7 +21,9 @@ typedef struct entry {
 static entry entries[ENTRIES];
 static size_t count;
 static uint32_t state;
-unsigned long kv_ops, kv_cut_at, kv_fail_at;
+unsigned long kv_ops, kv_cut_at, kv_fail_at, kv_reads, kv_read_fail_at;
+
+int kv_read_fails(void) { return ++kv_reads == kv_read_fail_at; }
 
 unsigned kv_random(unsigned below)
 {
@@ -35,7 +37,7 @@ void kv_reset(uint32_t seed)
 {
   count = 0;
   state = seed * 2654435761u | 1u;
-  kv_ops = kv_cut_at = kv_fail_at = 0;
+  kv_ops = kv_cut_at = kv_fail_at = kv_reads = kv_read_fail_at = 0;
 }
 
 static entry *find(const char *name)

@@ -26,6 +26,9 @@ const char *kv_name(size_t i);
 
 /** Numbers the operations from 1 on: that one is cut by a power loss, or fails; 0 none. */
 extern unsigned long kv_ops, kv_cut_at, kv_fail_at;
+/** Counts what a double reads: true for the one that is to fail, from 1 on; 0 none. */
+int kv_read_fails(void);
+extern unsigned long kv_reads, kv_read_fail_at;
 unsigned kv_random(unsigned below);
 
 /** Does not return: the run goes on at the next boot. */

@@ -44,6 +44,7 @@ int settings_load_subtree_direct(const char *subtree, settings_load_direct_cb cb
   const size_t length = strlen(subtree);
   const char *name;
   size_t i;
+  if (kv_read_fails()) return -5;
   for (i = 0; (name = kv_name(i)) != NULL; ++i) {
     uint8_t value[KV_VALUE_MAX];
     char copy[KV_NAME_MAX];

@@ -185,6 +185,7 @@ int main(void)
   amp_status status;
   if (settings_subsys_init() != 0) return 0;
   status = amp_zephyr_open(&device, NULL);
+  /* Never after another status: what fails to be read now may be a living device, which this would wipe. */
   if (status == AMP_NO_IDENTITY) {
     status = amp_zephyr_provision(&identity);
     if (status == AMP_OK) status = amp_zephyr_open(&device, NULL);
