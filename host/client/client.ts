@@ -130,7 +130,7 @@ export class Client {
     const stored = options.stored === true;
     const opened = this.#run(topic, () => this.device.unprotect(channel.id, topic, payload, { stored }));
     if (stored) this.#checkStored(topic, opened);
-    const text = channel.narrow ? this.#join(topic, opened, stored) : opened.text;
+    const text = opened.narrow ? this.#join(topic, opened, stored) : opened.text;
     if (text === null) return { kind: "partial", topic };
     const { sender, generation, step, counter } = opened;
     return { kind: "text", topic, text, sender, generation, step, counter, stored };

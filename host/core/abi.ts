@@ -48,6 +48,7 @@ export const STORAGE_KEY_AT = 112;
 /** Within a channel: F/8 and number of leaves of the kept previous generation. */
 export const PREVIOUS_SIZE_AT = 81;
 export const PREVIOUS_COUNT_AT = 82;
+export const PREVIOUS_FLAGS_AT = 83;
 
 /** kind of `answer`. */
 export const HELLO = 0;

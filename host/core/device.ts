@@ -18,6 +18,7 @@ import {
   MARK_SIZE,
   type Places,
   PREVIOUS_COUNT_AT,
+  PREVIOUS_FLAGS_AT,
   PREVIOUS_SIZE_AT,
   placesOf,
   STORAGE_KEY_AT,
@@ -72,6 +73,8 @@ export interface Opened {
   /** Index of the last frame in its message, and whether it ends it: matters in narrow channels. */
   part: number;
   last: boolean;
+  /** Whether it was sealed in a narrow channel: a message is of one payload for each frame. */
+  narrow: boolean;
 }
 
 type Calls = {
@@ -214,9 +217,9 @@ export class Device {
   unprotect(channel: Uint8Array, topic: string, payload: Uint8Array, options?: { stored?: boolean }): Opened {
     const slot = this.#slot(channel);
     if (slot < 0) throw new RefusedError("NO_CHANNEL", topic);
-    const size = this.#sizeFor(slot, payload);
+    const { size, narrow } = this.#shapeFor(slot, payload);
     const count = payload.length / size;
-    const most = this.#isNarrow(slot) ? 1 : MESSAGE_MAX;
+    const most = narrow ? 1 : MESSAGE_MAX;
     if (payload.length === 0 || !Number.isInteger(count) || count > most)
       throw new RefusedError("BAD_LENGTH", topic);
     if (this.#blobWanted) this.#storeBlob();
@@ -237,7 +240,7 @@ export class Device {
       this.#memory.fill(0, this.#frame, this.#frame + size);
       if (status === STATUS.STORE_MARK) this.#storeMarkOrDrop(chunks);
     }
-    return this.#opened(chunks);
+    return this.#opened(chunks, narrow);
   }
 
   /**
@@ -308,7 +311,7 @@ export class Device {
     return this.#calls.answer(kind, topicLength);
   }
 
-  #opened(chunks: Uint8Array[]): Opened {
+  #opened(chunks: Uint8Array[], narrow: boolean): Opened {
     const first = chunks[0] as Uint8Array;
     const text = chunks.length === 1 ? first : join(chunks);
     const part = this.#view.getUint8(this.#places.out);
@@ -320,21 +323,21 @@ export class Device {
       counter: this.#view.getUint16(this.#places.out + 14, true),
       part: part & 63,
       last: part > 127,
+      narrow,
     };
   }
 
-  /** Frame size the payload must have: of the kept previous generation if the hint names it (SPEC R-1). */
-  #sizeFor(slot: number, payload: Uint8Array): number {
+  /** Frame size the payload must have, and its kind: of the kept previous generation if the hint names it (SPEC R-1). */
+  #shapeFor(slot: number, payload: Uint8Array): { size: number; narrow: boolean } {
     const at = this.#calls.channelPtr(slot);
     const generation = this.#view.getUint32(at + 8, true);
     const high = (payload[1] ?? 0) >> 4;
     const kept = this.#memory[at + PREVIOUS_COUNT_AT] !== 0;
     const previous = kept && high !== (generation & 15) && high === ((generation - 1) & 15);
-    return (this.#memory[at + (previous ? PREVIOUS_SIZE_AT : 21)] as number) << 3;
-  }
-
-  #isNarrow(slot: number): boolean {
-    return ((this.#memory[this.#calls.channelPtr(slot) + 23] as number) & 4) !== 0;
+    return {
+      size: (this.#memory[at + (previous ? PREVIOUS_SIZE_AT : 21)] as number) << 3,
+      narrow: ((this.#memory[at + (previous ? PREVIOUS_FLAGS_AT : 23)] as number) & 4) !== 0,
+    };
   }
 
   #info(at: number): ChannelInfo {

@@ -138,7 +138,7 @@ export class FakeDevice {
     const key = `${topic} ${frame.sender} ${frame.generation} ${frame.step} ${frame.counter}`;
     if (options?.stored !== true && this.#seen.has(key)) throw new RefusedError("REPLAYED");
     this.#seen.add(key);
-    return { ...frame, text: new Uint8Array(Buffer.from(frame.text, "base64")) };
+    return { ...frame, narrow: channel.narrow, text: new Uint8Array(Buffer.from(frame.text, "base64")) };
   }
 
   control(payload: Uint8Array): { reply: Uint8Array | null; changed: boolean } {

@@ -4,11 +4,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import {
   type ChannelParams,
   Client,
+  type Engine,
   type GrantOptions,
   KeyServer,
   type Link,
   MemoryStore,
   nodeWorld,
+  v8Engine,
 } from "../../host/index.ts";
 import { CDevice } from "./program.ts";
 
@@ -78,6 +80,8 @@ export class Realm {
     unlock: { passphrase: "only for tests" },
     tuning: { batch: 5, poll: 5 },
   });
+  /** Of members that begin from now on. */
+  engine: Engine = v8Engine();
   readonly #link = new RealmLink();
   readonly #names = new Set<string>();
   readonly #devices: CDevice[] = [];
@@ -92,7 +96,8 @@ export class Realm {
 
   /** A member on Node. */
   member(name: string, ...filters: string[]): Client {
-    const client = new Client({ store: new MemoryStore(this.server.provision(name)), world: this.world });
+    const { world, engine } = this;
+    const client = new Client({ store: new MemoryStore(this.server.provision(name)), world, engine });
     this.#grant(name, filters);
     this.#link.clients.add(client);
     const { topic, payload } = client.hello();
