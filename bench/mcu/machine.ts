@@ -31,7 +31,7 @@ export interface Machine {
   readonly size: string;
   readonly emulator: readonly string[];
   readonly flags: readonly string[];
-  /** What makes the least code of a compiled module, and the fastest interpreter: found by trying. */
+  /** What makes a compiled module small and not slow, and the interpreter fast: found by trying. */
   readonly small: string;
   readonly interpreter: string;
   /** Where the two memories begin. */

@@ -27,7 +27,7 @@ const compiled = (level: string): Way => ({ name: `AOT ${level}`, engine: AOT, l
 export const C_O2: Way = { name: "C -O2", engine: NATIVE, level: () => "-O2" };
 export const AOT_O2 = compiled("-O2");
 const AOT_UNSCHEDULED = compiled("-O2 -fno-schedule-insns");
-export const AOT_SMALL: Way = { name: "AOT, smallest", engine: AOT, level: ({ small }) => small };
+export const AOT_SMALL: Way = { name: "AOT, small", engine: AOT, level: ({ small }) => small };
 export const INTERPRETED: Way = { name: "wasm3", engine: WASM3, level: ({ interpreter }) => interpreter };
 
 export interface Case {
