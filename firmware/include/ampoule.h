@@ -79,7 +79,7 @@ extern "C" {
 #define AMP_CONTEXT_SIZE 4736
 
 /** Heap of the back end wasm3, see amp_port; on machines of 32 bits, and of 64. */
-#define AMP_WASM3_HEAP_SIZE (sizeof(void *) == 4 ? 69632u : 122880u)
+#define AMP_WASM3_HEAP_SIZE (sizeof(void *) == 4 ? 73728u : 131072u)
 
 /* ---- Statuses ---- */
 

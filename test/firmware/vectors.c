@@ -120,7 +120,11 @@ int main(void)
     const unsigned op = *at++;
     if (op == END) return end();
     if (op == BEGIN) {
-      if (begin() != AMP_OK) fail(": cannot begin\n", 0), is_good = 0;
+      if (begin() != AMP_OK) {
+        fail(": cannot begin\n", 0);
+        ++failed;
+        return end();
+      }
     } else if (op == PASSED) {
       if (is_good) ++passed;
       else ++failed;
