@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { v8Engine } from "../../host/index.ts";
+import { type Instance, v8Engine } from "../../host/index.ts";
 import { RefusedError } from "../../host/status.ts";
 import { Realm } from "../firmware/realm.ts";
 
@@ -13,19 +13,21 @@ const NARROW = 4;
 test("device: whether a message is narrow is said by the generation it was sealed in [R-1]", async () => {
   const realm = new Realm();
   try {
-    let mark = (_flags: number): void => {};
+    const instances: Instance[] = [];
     const engine = v8Engine();
     realm.engine = {
       name: engine.name,
       instantiate: (build) => {
         const instance = engine.instantiate(build);
-        if (build !== "host") return instance;
-        mark = (flags) => {
-          const at = instance.calls.channelPtr?.(0) ?? 0;
-          instance.memory[at + PREVIOUS_FLAGS_AT] = flags;
-        };
+        if (build === "host") instances.push(instance);
         return instance;
       },
+    };
+    const mark = (flags: number): void => {
+      for (const { calls, memory } of instances) {
+        const slots = Array.from({ length: 1024 }, (_, slot) => calls.channelPtr?.(slot) ?? 0);
+        for (const at of slots) if (at !== 0) memory[at + PREVIOUS_FLAGS_AT] = flags;
+      }
     };
     realm.channel("a", { frameSize: 64 });
     const desk = realm.member("desk", "a");
