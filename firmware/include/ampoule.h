@@ -147,7 +147,8 @@ const char *amp_status_name(amp_status status);
 /* ---- What the caller provides ---- */
 
 /**
- * Who the device is: what `ampoule provision --format c` writes, as AMP_IDENTITY there.
+ * Who the device is: the arrays that `ampoule provision --format c` writes,
+ * {amp_realm, amp_device, amp_key, sizeof amp_key, amp_prefix}.
  *
  * The bytes are copied by amp_open(), the prefix is not: it must stay as it is until amp_close().
  */
