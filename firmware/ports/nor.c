@@ -115,6 +115,13 @@ static int make_blank(const amp_nor *nor, uint32_t sector)
   return found == AMP_NOR_OK ? erase(nor, sector) : found;
 }
 
+/** Overwrites what the compiler may not take for unused. */
+static void wipe(void *at, size_t size)
+{
+  memset(at, 0, size);
+  __asm__ __volatile__("" : : "r"(at) : "memory");
+}
+
 /* Identity. */
 
 /** Reads the storage key. AMP_NOR_OK; AMP_NOR_BLANK: none is kept, and *at is where one may be written; AMP_NOR_FAILED. */
@@ -150,7 +157,7 @@ int amp_nor_keep_key(amp_nor *nor, const uint8_t storage_key[AMP_STORAGE_KEY_SIZ
   uint8_t held[AMP_STORAGE_KEY_SIZE];
   uint32_t at;
   const int found = find_storage_key(nor, held, &at);
-  memset(held, 0, sizeof held);
+  wipe(held, sizeof held);
   if (found == AMP_NOR_FAILED) return AMP_NOR_FAILED;
   if (found == AMP_NOR_BLANK) {
     if (program(nor, SECTOR_IDENTITY, at, storage_key, AMP_STORAGE_KEY_SIZE) != AMP_NOR_OK) return AMP_NOR_FAILED;
@@ -167,7 +174,7 @@ static int finish_keep_key(const amp_nor *nor)
   int found;
   if (read_head(nor, SECTOR_IDENTITY, 0, &version) != HEAD_GOOD) return AMP_NOR_OK;
   found = find_storage_key(nor, held, &at);
-  memset(held, 0, sizeof held);
+  wipe(held, sizeof held);
   return found == AMP_NOR_OK ? overwrite_key(nor) : AMP_NOR_OK;
 }
 
@@ -180,15 +187,21 @@ int amp_nor_identity_load(amp_nor *nor, amp_nor_identity *identity, amp_identity
   memset(identity, 0, sizeof *identity);
   if (head < 0 || read(nor, SECTOR_IDENTITY, 0, flat, sizeof flat) != AMP_NOR_OK) return AMP_NOR_FAILED;
   prefix_len = load32(flat + AT_PREFIX_LEN);
-  if (head != HEAD_GOOD || version != 1 || prefix_len == 0 || prefix_len > AMP_NOR_PREFIX_MAX) return AMP_NOR_BLANK;
+  if (head != HEAD_GOOD || version != 1 || prefix_len == 0 || prefix_len > AMP_NOR_PREFIX_MAX) {
+    wipe(flat, sizeof flat);
+    return AMP_NOR_BLANK;
+  }
   found = find_storage_key(nor, identity->key, &at);
-  if (found == AMP_NOR_FAILED) return AMP_NOR_FAILED;
+  if (found == AMP_NOR_FAILED) {
+    wipe(flat, sizeof flat);
+    return AMP_NOR_FAILED;
+  }
   if (found == AMP_NOR_BLANK) memcpy(identity->key, flat + AT_KEY, AMP_KEY_SIZE);
   identity->key_size = found == AMP_NOR_BLANK ? AMP_KEY_SIZE : AMP_STORAGE_KEY_SIZE;
   memcpy(identity->realm, flat + AT_REALM, AMP_ID_SIZE);
   memcpy(identity->device, flat + AT_DEVICE, AMP_ID_SIZE);
   memcpy(identity->prefix, flat + AT_PREFIX, prefix_len);
-  memset(flat, 0, sizeof flat);
+  wipe(flat, sizeof flat);
   use->realm = identity->realm;
   use->device = identity->device;
   use->key = identity->key;
@@ -214,7 +227,7 @@ int amp_nor_identity_write(amp_nor *nor, const amp_nor_identity *identity)
   store32(flat + AT_PREFIX_LEN, (uint32_t)prefix_len);
   memcpy(flat + AT_PREFIX, identity->prefix, prefix_len);
   status = program(nor, SECTOR_IDENTITY, UNIT, flat + UNIT, sizeof flat - UNIT);
-  memset(flat, 0, sizeof flat);
+  wipe(flat, sizeof flat);
   if (status != AMP_NOR_OK || write_head(nor, SECTOR_IDENTITY, 0, 1) != AMP_NOR_OK) return AMP_NOR_FAILED;
   return amp_nor_open(nor, nor->flash);
 }

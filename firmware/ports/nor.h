@@ -2,11 +2,12 @@
  * State of one device in raw NOR flash: an identity, two blob slots and a log of marks (SPEC section 12).
  *
  * NOR flash is erased by sectors, to all ones, and programmed from one to zero. Power may fail inside of every
- * program and every erase; what was asked for is then done in part, in any order of bits. This file needs no more
- * than that from a chip, and keeps:
+ * program and every erase; what was asked for is then done in part, in any order of bits. A bit that reads as one after
+ * a cut must go on doing so: a sector that reads blank is not erased again. With such a chip this file keeps:
  *
  *   - what a call reported as stored is there after every later power cut;
- *   - a write that was cut off reads as never written, not as a lost write (SPEC T-8): no counters are skipped for it;
+ *   - a write that was cut off reads as never written, not as a lost write (SPEC T-8): no counters are skipped for it.
+ *     Only where a cut erase leaves the head of a slot neither ones nor zeros it shows as damaged, and is a lost write;
  *   - what was stored and is damaged later shows as damaged.
  *
  * Five sectors from `base` on:
