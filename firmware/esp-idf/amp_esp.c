@@ -141,21 +141,36 @@ static int keep_key(void *user, const uint8_t storage_key[AMP_STORAGE_KEY_SIZE])
   return erase(esp, "key");
 }
 
-/** A value of exactly this size. */
-static int get(amp_esp *esp, const char *name, uint8_t *bytes, size_t size)
+/** AMP_OK; AMP_NO_IDENTITY: there is no such value; AMP_BAD_RECORD: of another size; AMP_NOT_STORED: NVS failed. */
+static amp_status get(amp_esp *esp, const char *name, uint8_t *bytes, size_t size)
 {
   size_t found = size;
-  return nvs_get_blob(esp->nvs, name, bytes, &found) == ESP_OK && found == size ? 0 : -1;
+  const esp_err_t error = nvs_get_blob(esp->nvs, name, bytes, &found);
+  if (error == ESP_ERR_NVS_NOT_FOUND) return AMP_NO_IDENTITY;
+  if (error == ESP_ERR_NVS_INVALID_LENGTH || (error == ESP_OK && found != size)) return AMP_BAD_RECORD;
+  if (error == ESP_OK) return AMP_OK;
+  (void)failed(name, error);
+  return AMP_NOT_STORED;
 }
 
-/** The storage key where there is one: then a K(0) beside it was about to go. Returns its size, 0 if there is none. */
-static size_t get_key(amp_esp *esp, uint8_t key[AMP_STORAGE_KEY_SIZE])
+/** The storage key where there is one: then a K(0) beside it was about to go. */
+static amp_status get_key(amp_esp *esp, uint8_t key[AMP_STORAGE_KEY_SIZE], size_t *size)
 {
-  if (get(esp, "storage_key", key, AMP_STORAGE_KEY_SIZE) == 0) {
-    (void)erase(esp, "key");
-    return AMP_STORAGE_KEY_SIZE;
-  }
-  return get(esp, "key", key, AMP_KEY_SIZE) == 0 ? AMP_KEY_SIZE : 0;
+  amp_status status = get(esp, "storage_key", key, AMP_STORAGE_KEY_SIZE);
+  *size = AMP_STORAGE_KEY_SIZE;
+  if (status == AMP_OK) (void)erase(esp, "key");
+  if (status != AMP_NO_IDENTITY) return status;
+  *size = AMP_KEY_SIZE;
+  return get(esp, "key", key, AMP_KEY_SIZE);
+}
+
+/** Of any length that fits, esp->prefix being zero. */
+static amp_status get_prefix(amp_esp *esp)
+{
+  size_t size = sizeof esp->prefix - 1;
+  const esp_err_t error = nvs_get_blob(esp->nvs, "prefix", esp->prefix, &size);
+  if (error == ESP_ERR_NVS_NOT_FOUND) return AMP_NO_IDENTITY;
+  return error == ESP_OK ? AMP_OK : AMP_NOT_STORED;
 }
 
 #ifdef CONFIG_AMP_ENGINE_WASM3
@@ -167,7 +182,7 @@ static amp_status map_module(amp_esp *esp, amp_port *port)
   uint32_t size;
   const void *module;
   if (partition == NULL || nvs_get_u32(esp->nvs, "module_size", &size) != ESP_OK ||
-      get(esp, "module_sha256", esp->module_sha256, sizeof esp->module_sha256) != 0 || size > partition->size) {
+      get(esp, "module_sha256", esp->module_sha256, sizeof esp->module_sha256) != AMP_OK || size > partition->size) {
     ESP_LOGE(TAG, "no partition " CONFIG_AMP_WASM_PARTITION ", or nothing about it in NVS");
     return AMP_BAD_MODULE;
   }
@@ -200,18 +215,17 @@ static amp_status open_nvs(amp_esp *esp)
 static amp_status open_device(amp_esp *esp)
 {
   uint8_t realm[AMP_ID_SIZE], device[AMP_ID_SIZE], key[AMP_STORAGE_KEY_SIZE];
-  size_t prefix_size = sizeof esp->prefix - 1;
   amp_identity identity = {realm, device, key, 0, esp->prefix};
   amp_port port;
-  amp_status status = AMP_OK;
+  amp_status status;
   memset(&port, 0, sizeof port);
   memset(esp->prefix, 0, sizeof esp->prefix);
-  identity.key_size = get_key(esp, key);
-  if (identity.key_size == 0 || get(esp, "realm", realm, sizeof realm) != 0 ||
-      get(esp, "device", device, sizeof device) != 0 ||
-      nvs_get_blob(esp->nvs, "prefix", esp->prefix, &prefix_size) != ESP_OK) {
+  status = get_key(esp, key, &identity.key_size);
+  if (status == AMP_OK) status = get(esp, "realm", realm, sizeof realm);
+  if (status == AMP_OK) status = get(esp, "device", device, sizeof device);
+  if (status == AMP_OK) status = get_prefix(esp);
+  if (status == AMP_NO_IDENTITY) {
     ESP_LOGE(TAG, "no identity in partition " CONFIG_AMP_NVS_PARTITION ": flash what `ampoule image` wrote");
-    status = AMP_NO_IDENTITY;
   }
   port.user = esp;
   port.kind = AMP_STORAGE;

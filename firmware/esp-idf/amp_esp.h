@@ -53,7 +53,7 @@ typedef struct amp_esp {
  *
  * @param esp out; static memory, zero before the first call
  * @returns AMP_OK; AMP_NO_IDENTITY: the partition has none, flash what `ampoule image` wrote; AMP_NOT_STORED: NVS
- *   failed, the log says how; AMP_BAD_MODULE: no module in flash that fits what NVS says of it; else as amp_open()
+ *   failed, the log says how, and it may pass; AMP_BAD_MODULE: no module in flash that fits what NVS says of it; else as amp_open()
  *
  * Initialises the partition unless that was done; never erases it. After failure nothing stays open.
  */

@@ -169,24 +169,27 @@ public:
   }
 
   /**
-   * The identity that was flashed, else `provisioned`, with the storage key once there is one. Without either its key has
-   * no bytes, and Ampoule::begin() says BAD_ARGUMENT. Good for as long as this object is.
+   * The identity that was flashed, else `provisioned`, with the storage key once there is one. Without either, and when it
+   * cannot be read, its key has no bytes, and Ampoule::begin() says BAD_ARGUMENT. Good for as long as this object is.
    */
   amp_identity identity(const amp_identity *provisioned = nullptr)
   {
     amp_identity result = {realm_, device_, key_, 0, prefix_};
+    const bool isFlashed = preferences_.isKey("realm");
     memset(prefix_, 0, sizeof prefix_);
-    if (has("realm", realm_, sizeof realm_) && has("device", device_, sizeof device_) &&
-        preferences_.isKey("prefix") && preferences_.getBytes("prefix", prefix_, sizeof prefix_ - 1) > 0) {
-      if (has("key", key_, AMP_KEY_SIZE)) result.key_size = AMP_KEY_SIZE;
-    } else if (provisioned != nullptr) {
-      result = *provisioned;
+    if (isFlashed && !(has("realm", realm_, sizeof realm_) && has("device", device_, sizeof device_) &&
+                       preferences_.getBytes("prefix", prefix_, sizeof prefix_ - 1) > 0)) {
+      return result;
     }
-    if (has("storage_key", key_, sizeof key_)) {
+    if (!isFlashed && provisioned == nullptr) return result;
+    if (!isFlashed) result = *provisioned;
+    if (preferences_.isKey("storage_key")) {
       result.key = key_;
-      result.key_size = sizeof key_;
+      result.key_size = has("storage_key", key_, sizeof key_) ? sizeof key_ : 0;
       /* It was about to go. */
-      if (preferences_.isKey("key")) preferences_.remove("key");
+      if (result.key_size != 0 && preferences_.isKey("key")) preferences_.remove("key");
+    } else if (isFlashed) {
+      result.key_size = has("key", key_, AMP_KEY_SIZE) ? AMP_KEY_SIZE : 0;
     }
     return result;
   }

@@ -102,7 +102,7 @@ static unsigned long lost(unsigned long all)
 
 int main(int argc, char **argv)
 {
-  volatile unsigned long operations, texts = 0, cut, most = 0;
+  volatile unsigned long operations, reads, texts = 0, cut, most = 0;
   volatile unsigned cuts;
   volatile uint32_t seed;
   size_t i;
@@ -140,6 +140,20 @@ int main(int argc, char **argv)
     kv_fail_at = 0;
     if (!live()) fail("the device cannot seal after a failure");
   }
-  printf("%lu operations, %lu texts, at most %lu lost\n", operations, texts, most);
+  /* A read that fails may pass: nobody may take it for a device that has no identity, or has lost its state. */
+  kv_reads = 0;
+  if (platform_open() != AMP_OK) fail("the device does not open");
+  reads = kv_reads;
+  for (cut = 1; cut <= reads; ++cut) {
+    amp_status status;
+    ++run_number;
+    kv_reads = 0;
+    kv_read_fail_at = cut;
+    status = platform_open();
+    if (status != AMP_OK && status != AMP_NOT_STORED && status != AMP_BAD_ARGUMENT) fail(amp_status_name(status));
+  }
+  kv_read_fail_at = 0;
+  if (platform_open() != AMP_OK) fail("the device does not open any more");
+  printf("%lu operations, %lu texts, at most %lu lost, %lu reads\n", operations, texts, most, reads);
   return 0;
 }
