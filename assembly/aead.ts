@@ -2,12 +2,14 @@
  * The four suites: seal and open a text under a key, a nonce and a topic.
  * SPEC section 3, S-1 to S-5.
  *
- * Suite and lengths are public. Times depend on them and on the verdict alone.
+ * Form and lengths are public. Times depend on them and on the verdict alone.
  * Nothing is left of keys, tags and states after a call.
  */
 import * as ascon from "./ascon";
 import * as xoodyak from "./xoodyak";
 import { DECRYPT, ENCRYPT, pub32, wipe } from "./bytes";
+import { tagSize } from "./form";
+import { NONCE } from "./layout";
 import { BAD_TAG, OK } from "./status";
 
 const KEY_SIZE: i32 = 16;
@@ -15,93 +17,85 @@ const NONCE_SIZE: i32 = 16;
 const TAG_SIZE: i32 = 16;
 const SHORT_TAG_SIZE: i32 = 8;
 
+/** What is at hand beside key and text, and the nonce at NONCE: the caller sets it before each call. */
+export namespace job {
+  /** Suite and size of the tag, as in a frame (SPEC section 6). */
+  export let form: i32 = 0;
+  /** What is authenticated beside the text. */
+  export let adPtr: usize = 0;
+  export let adLen: i32 = 0;
+}
+
 // Scratch, zero between calls: the whole tag, and N of the SIV suites.
 const tag = memory.data(TAG_SIZE + NONCE_SIZE, 8);
 const sivNonce = tag + TAG_SIZE;
 export const verdict = memory.data(4, 4);
 
-function isAead(suite: i32): i32 {
-  return suite & 1;
+function isAead(): i32 {
+  return job.form & 4;
 }
 
-function isXoodyak(suite: i32): i32 {
-  return suite & 2;
+function isXoodyak(): i32 {
+  return job.form & 8;
 }
 
-function begin(suite: i32, keyPtr: usize, noncePtr: usize): void {
+function begin(keyPtr: usize, noncePtr: usize): void {
   if (AMP_XOODYAK) {
-    if (isXoodyak(suite)) return xoodyak.keyedInit(keyPtr, noncePtr);
+    if (isXoodyak()) return xoodyak.keyedInit(keyPtr, noncePtr);
   }
   ascon.aeadInit(keyPtr, noncePtr);
 }
 
-/** Absorbs the associated data a || b. */
-function absorb(suite: i32, aPtr: usize, aLen: i32, bPtr: usize, bLen: i32): void {
+/** Absorbs the associated data, and len bytes of text behind it. */
+function absorb(textPtr: usize, len: i32): void {
   if (AMP_XOODYAK) {
-    if (isXoodyak(suite)) {
+    if (isXoodyak()) {
       xoodyak.absorbBegin();
-      xoodyak.absorb(aPtr, aLen);
-      xoodyak.absorb(bPtr, bLen);
+      xoodyak.absorb(job.adPtr, job.adLen);
+      xoodyak.absorb(textPtr, len);
       return xoodyak.absorbEnd();
     }
   }
-  ascon.absorb(aPtr, aLen);
-  ascon.absorb(bPtr, bLen);
-  ascon.aeadEndAd(aLen + bLen);
+  ascon.absorb(job.adPtr, job.adLen);
+  ascon.absorb(textPtr, len);
+  ascon.aeadEndAd(job.adLen + len);
 }
 
-function crypt(suite: i32, textPtr: usize, textLen: i32, mode: i32): void {
+function crypt(textPtr: usize, textLen: i32, mode: i32): void {
   if (AMP_XOODYAK) {
-    if (isXoodyak(suite)) return xoodyak.crypt(textPtr, textLen, mode);
+    if (isXoodyak()) return xoodyak.crypt(textPtr, textLen, mode);
   }
   ascon.aeadCrypt(textPtr, textLen, mode);
 }
 
-function finish(suite: i32, keyPtr: usize): void {
+function finish(keyPtr: usize): void {
   if (AMP_XOODYAK) {
-    if (isXoodyak(suite)) return xoodyak.tag(tag);
+    if (isXoodyak()) return xoodyak.tag(tag);
   }
   ascon.aeadTag(keyPtr, tag);
 }
 
 /** Text or C of a SIV suite, under Ke and N: T, or T || nonce[8..16). */
-function sivCrypt(
-  suite: i32,
-  keyPtr: usize,
-  noncePtr: usize,
-  textPtr: usize,
-  textLen: i32,
-  tagPtr: usize,
-  tagLen: i32,
-  mode: i32,
-): void {
-  memory.copy(sivNonce, noncePtr, NONCE_SIZE);
-  memory.copy(sivNonce, tagPtr, tagLen);
-  begin(suite, keyPtr + KEY_SIZE, sivNonce);
+function sivCrypt(keyPtr: usize, textPtr: usize, textLen: i32, mode: i32): void {
+  if (isAead()) return;
+  memory.copy(sivNonce, NONCE, NONCE_SIZE);
+  memory.copy(sivNonce, textPtr + textLen, tagSize(job.form));
+  begin(keyPtr + KEY_SIZE, sivNonce);
   // Xoodyak has no Absorb here; Ascon separates domains even after an empty one.
-  if (!AMP_XOODYAK || !isXoodyak(suite)) ascon.aeadEndAd(0);
-  crypt(suite, textPtr, textLen, mode);
+  if (!AMP_XOODYAK || !isXoodyak()) ascon.aeadEndAd(0);
+  crypt(textPtr, textLen, mode);
 }
 
 /**
  * The pass that gives the tag, whole and into scratch: over topic || text for
- * SIV suites, else over topic and the text it replaces. It never writes to
- * tagPtr: a fault in open that overwrote the received tag would accept a forgery.
+ * SIV suites, else over topic and the text it replaces. It never writes behind
+ * the text: a fault in open that overwrote the received tag would accept a forgery.
  */
-function tagPass(
-  suite: i32,
-  keyPtr: usize,
-  noncePtr: usize,
-  topicPtr: usize,
-  topicLen: i32,
-  textPtr: usize,
-  textLen: i32,
-  mode: i32,
-): void {
-  begin(suite, keyPtr, noncePtr);
-  absorb(suite, topicPtr, topicLen, textPtr, isAead(suite) ? 0 : textLen);
-  if (isAead(suite)) crypt(suite, textPtr, textLen, mode);
-  finish(suite, keyPtr);
+function tagPass(keyPtr: usize, textPtr: usize, textLen: i32, mode: i32): void {
+  begin(keyPtr, NONCE);
+  absorb(textPtr, isAead() ? 0 : textLen);
+  if (isAead()) crypt(textPtr, textLen, mode);
+  finish(keyPtr);
 }
 
 function wipeScratch(): void {
@@ -111,69 +105,41 @@ function wipeScratch(): void {
 }
 
 /**
- * Seals a text in place.
+ * Seals a text in place; the tag follows it.
  *
- * @param suite 0..3; 2 and 3 only if the build has Xoodyak
  * @param keyPtr in, 32 bytes Km || Ke for suites 0 and 2, else 16
- * @param noncePtr in, 16 bytes
- * @param topicPtr in, topicLen bytes
- * @param textPtr in: text, out: ciphertext; textLen bytes
- * @param tagPtr out, tagLen bytes
- * @param tagLen 16 or 8
+ * @param textPtr in: text, out: ciphertext, textLen bytes; out: tag
  *
- * Overlap: none; the tag may follow the text directly. Any alignment.
+ * Overlap: none. Any alignment.
  */
-export function seal(
-  suite: i32,
-  keyPtr: usize,
-  noncePtr: usize,
-  topicPtr: usize,
-  topicLen: i32,
-  textPtr: usize,
-  textLen: i32,
-  tagPtr: usize,
-  tagLen: i32,
-): void {
-  tagPass(suite, keyPtr, noncePtr, topicPtr, topicLen, textPtr, textLen, ENCRYPT);
-  memory.copy(tagPtr, tag, tagLen);
-  if (!isAead(suite)) sivCrypt(suite, keyPtr, noncePtr, textPtr, textLen, tagPtr, tagLen, ENCRYPT);
+export function seal(keyPtr: usize, textPtr: usize, textLen: i32): void {
+  tagPass(keyPtr, textPtr, textLen, ENCRYPT);
+  memory.copy(textPtr + textLen, tag, tagSize(job.form));
+  sivCrypt(keyPtr, textPtr, textLen, ENCRYPT);
   wipeScratch();
 }
 
 /**
  * Opens a sealed text in place.
  *
- * @param suite 0..3; 2 and 3 only if the build has Xoodyak
  * @param keyPtr in, 32 bytes Km || Ke for suites 0 and 2, else 16
- * @param noncePtr in, 16 bytes
- * @param topicPtr in, topicLen bytes
- * @param textPtr in: ciphertext, out: text; textLen bytes
- * @param tagPtr in, tagLen bytes
- * @param tagLen 16 or 8
+ * @param textPtr in: ciphertext, out: text, textLen bytes; in: the tag that follows
  * @returns OK or BAD_TAG
  *
- * Overlap: none; the tag may follow the text directly. Any alignment.
+ * Overlap: none. Any alignment.
  * After BAD_TAG: textPtr[0..textLen) is zero.
  *
  * The tag is judged twice, by different sums and on both sides of a wipe, so
  * that no compiler joins the two: one skipped instruction does not accept a
  * forgery.
  */
-export function open(
-  suite: i32,
-  keyPtr: usize,
-  noncePtr: usize,
-  topicPtr: usize,
-  topicLen: i32,
-  textPtr: usize,
-  textLen: i32,
-  tagPtr: usize,
-  tagLen: i32,
-): i32 {
+export function open(keyPtr: usize, textPtr: usize, textLen: i32): i32 {
+  const tagPtr = textPtr + textLen;
+  const tagLen = tagSize(job.form);
   // A tag that for some reason is not computed must not match.
   store<u64>(tag, ~load<u64>(tagPtr));
-  if (!isAead(suite)) sivCrypt(suite, keyPtr, noncePtr, textPtr, textLen, tagPtr, tagLen, DECRYPT);
-  tagPass(suite, keyPtr, noncePtr, topicPtr, topicLen, textPtr, textLen, DECRYPT);
+  sivCrypt(keyPtr, textPtr, textLen, DECRYPT);
+  tagPass(keyPtr, textPtr, textLen, DECRYPT);
 
   // Whatever tagLen is, 8 bytes at least have to agree.
   let bits = load<u64>(tag) ^ load<u64>(tagPtr);

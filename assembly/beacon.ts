@@ -1,6 +1,7 @@
 /*
  * The beacon chain: the server's step, public and unforgeable. SPEC section 5.
  */
+import { job } from "./aead";
 import { copy16, equalPublic, pub8, pub16, pub32, wipe } from "./bytes";
 import { deriveHere, EXTRA, here } from "./context";
 import { A1_STEP } from "./kdf";
@@ -19,7 +20,7 @@ export function beaconStep(): i32 {
 
 /** Checks the beacon in FRAME but for its hash chain (SPEC B-3). */
 export function checkBeacon(len: i32): i32 {
-  if (i32(len != BEACON_SIZE) | i32(pub8(FRAME) != here.form)) return BAD_BEACON;
+  if (i32(len != BEACON_SIZE) | i32(pub8(FRAME) != job.form)) return BAD_BEACON;
   if (pub32(FRAME + 1) != here.generation) return UNKNOWN_EPOCH;
   const current = pub16(here.ch + CH_STEP);
   const step = beaconStep();

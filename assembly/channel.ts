@@ -1,8 +1,10 @@
 /*
  * The two tables: channels by slot, sender rows by channel and sender.
  */
+import { job } from "./aead";
 import { equalPublic, pub16, pub32, pub8, wipe } from "./bytes";
 import { FRAMING, here, setShape, textSize, turnToId } from "./context";
+import { suiteOf } from "./form";
 import {
   CH_FROM,
   CH_GENERATION,
@@ -96,9 +98,10 @@ export function markBlock(): i32 {
  */
 export function checkParameters(image: usize): i32 {
   setShape(image + CH_SHAPE);
-  if (here.form & 0xe3) return BAD_COMMAND;
+  if (job.form & 0xe3) return BAD_COMMAND;
   // A suite of the build, and an AEAD suite only with storage.
-  if ((~(SUITES >> here.suite) & 1) | (here.suite & i32(self.kind != 0))) return BAD_SUITE;
+  const suite = suiteOf(job.form);
+  if ((~(SUITES >> suite) & 1) | (suite & i32(self.kind != 0))) return BAD_SUITE;
   const late = lateOf(image);
   const ahead = aheadOf(image);
   const from = pub16(image + CH_FROM);

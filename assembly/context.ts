@@ -1,6 +1,7 @@
 /*
  * What is at hand, and contexts: what every derived value is bound to. SPEC section 3, S-7 and S-9.
  */
+import { job } from "./aead";
 import { pub8, pub32, wipe } from "./bytes";
 import { suiteOf, tagSize } from "./form";
 import { derive } from "./kdf";
@@ -16,8 +17,6 @@ export namespace here {
   export let ch: usize = 0;
   /** Address of the shape of the channel's held or previous generation. */
   export let shape: usize = 0;
-  export let form: i32 = 0;
-  export let suite: i32 = 0;
   /** Frame size in bytes. */
   export let size: i32 = 0;
   export let flags: i32 = 0;
@@ -46,7 +45,7 @@ export const EXTRA: usize = CONTEXT + BASE_SIZE;
 
 /** Bytes of text in a frame of the form and size at hand: part, chunk and end mark (SPEC F-3). */
 export function textSize(): i32 {
-  return here.size - HEADER_SIZE - tagSize(here.form);
+  return here.size - HEADER_SIZE - tagSize(job.form);
 }
 
 /** Drops whatever is in progress, and its keys. */
@@ -64,8 +63,7 @@ export function turnToId(ch: usize): void {
 /** Takes form, frame size and flags from a shape. */
 export function setShape(shape: usize): void {
   here.shape = shape;
-  here.form = pub8(shape);
-  here.suite = suiteOf(here.form);
+  job.form = pub8(shape);
   here.size = pub8(shape + 1) << 3;
   here.flags = pub8(shape + 3);
 }
@@ -79,11 +77,12 @@ export function setShape(shape: usize): void {
  * @param outPtr out, n bytes; may be keyPtr
  */
 export function deriveHere(n: i32, label: u64, extra: i32, keyPtr: usize, outPtr: usize): void {
-  store<u16>(CONTEXT, here.suite | (n << 8));
+  const suite = suiteOf(job.form);
+  store<u16>(CONTEXT, suite | (n << 8));
   store<u64>(CONTEXT, load<u64>(REALM), 2);
   store<u64>(CONTEXT, load<u64>(here.ch), 10);
   store<u32>(CONTEXT, here.generation, 18);
-  derive(here.suite, keyPtr, label, CONTEXT, BASE_SIZE + extra, outPtr, n);
+  derive(suite, keyPtr, label, CONTEXT, BASE_SIZE + extra, outPtr, n);
   // It may hold fresh bytes of a ratchet or a session.
   wipe(CONTEXT, BASE_SIZE + 32);
 }

@@ -1,6 +1,7 @@
 /*
  * The control channel: commands from the key server, acks and hellos. SPEC section 10.
  */
+import { job } from "./aead";
 import { copy16, equalPublic, pub16, pub32, pub8, wipe } from "./bytes";
 import { baseHere, BEFORE_FIRST, checkParameters, findChannel, nextChannel, turnTo } from "./channel";
 import { deriveHere, discard, EXTRA, here } from "./context";
@@ -100,8 +101,6 @@ const DIGEST: usize = CHUNK + 24;
 const SIV_SUITES: i32 = 5;
 const ANSWER_SIZE: i32 = 77;
 
-/** Epoch hint of all frames of the payload. */
-let payloadHint: i32 = 0;
 /** 1 under K(v+1), else 0. */
 let payloadAhead: i32 = 0;
 /** 1 under the session secret, else 0. */
@@ -125,30 +124,31 @@ export function control(len: i32, topicLen: i32): i32 {
 /** Opens all frames of the payload in place, and checks what C-1 to C-5 ask of them. */
 function verify(len: i32, topicLen: i32): i32 {
   if (i32(!len) | (len & (CONTROL_FRAME - 1))) return BAD_LENGTH;
-  let at = FRAME;
+  let frame = FRAME;
+  const hint = pub8(FRAME + 1);
   for (let index = 0; len; ++index) {
-    if (pub8(at)) return BAD_FORM;
+    if (pub8(frame)) return BAD_FORM;
     if (!index) {
-      const status = choosePayloadKey();
+      const status = choosePayloadKey(hint);
       if (status != OK) return status;
     }
     // Hint, sender 0 and the counter.
-    if (i32(pub8(at + 1) != payloadHint) | i32(pub32(at + 2) != index << 16)) return BAD_PART;
+    if (i32(pub8(frame + 1) != hint) | i32(pub32(frame + 2) != index << 16)) return BAD_PART;
     here.counter = index;
     setNonce(0, topicLen);
-    const status = openFrame(PAYLOAD_KEY, at);
+    const status = openFrame(PAYLOAD_KEY, frame);
     if (status != OK) return status;
     len -= CONTROL_FRAME;
     // Code and body; the header is not needed any more.
     const size = pub32(OUT + 4) - 8;
     if (i32(pub8(OUT) != (index | (len ? 0 : PART_LAST))) | i32(size < 0)) return BAD_PART;
-    if (!equalPublic(at + REVISION_AT, CHUNK, 8)) return BAD_PART;
-    store<u8>(at, size);
-    at += CONTROL_FRAME;
+    if (!equalPublic(frame + REVISION_AT, CHUNK, 8)) return BAD_PART;
+    store<u8>(frame, size);
+    frame += CONTROL_FRAME;
   }
   // What can be said only when all frames verified.
   if (i32(self.kind != 0) & ~payloadStep) {
-    if (i32(at != FRAME + CONTROL_FRAME) | i32(pub8(CODE) != GRANT_SESSION)) return NO_SESSION;
+    if (i32(frame != FRAME + CONTROL_FRAME) | i32(pub8(CODE) != GRANT_SESSION)) return NO_SESSION;
     if (!equalPublic(BODY, BOOT_NONCE, 8)) return BAD_SESSION;
   }
   return load<u64>(CHUNK) < load<u64>(REVISION) ? OLD_REVISION : OK;
@@ -176,10 +176,9 @@ function apply(count: i32): i32 {
 }
 
 /** Derives the key that the hint of the first frame names, if there is one (SPEC C-4). */
-function choosePayloadKey(): i32 {
-  payloadHint = pub8(FRAME + 1);
-  payloadAhead = ((payloadHint >> 4) - pub32(VERSION)) & 15;
-  payloadStep = payloadHint & 15;
+function choosePayloadKey(hint: i32): i32 {
+  payloadAhead = ((hint >> 4) - pub32(VERSION)) & 15;
+  payloadStep = hint & 15;
   if (i32(payloadAhead > pub8(HAS_NEXT)) | i32(payloadStep > 1)) return UNKNOWN_EPOCH;
   if (payloadStep > (pub8(SESSION) & 1)) return NO_SESSION;
   turnToSender(payloadAhead, payloadStep, DOWN_SENDER);
@@ -189,7 +188,7 @@ function choosePayloadKey(): i32 {
 /** Turns to the control channel under K(v) (SPEC C-1). */
 export function turnToDevice(): void {
   here.ch = DEVICE;
-  here.form = here.suite = 0;
+  job.form = 0;
   here.size = CONTROL_FRAME;
   here.generation = pub32(VERSION);
 }

@@ -2,9 +2,7 @@
  * What junk may cost: derivation credit, pauses after bad beacons, and when to ask the server.
  * SPEC B-4, R-13, R-14. None of it is state: it begins anew at every boot.
  */
-import { pub32 } from "./bytes";
-import { here } from "./context";
-import { ASK, BEACON_AT } from "./layout";
+import { ASK } from "./layout";
 import { BAD_TAG, BUSY, UNKNOWN_EPOCH } from "./status";
 
 const CREDIT_MAX: i32 = 16;
@@ -15,13 +13,14 @@ const BEACON_PAUSE: i32 = 16;
 let credit: i32 = 0;
 let busy: i32 = 0;
 let failures: i32 = 0;
-let payloads: i32 = 0;
+/** Payloads left until beacons are tried again. */
+let pause: i32 = 0;
 
-/** Begins anew; the caller has made BEACON_AT zero. */
+/** Begins anew. */
 export function resetCredit(): void {
   credit = CREDIT_MAX;
   busy = 0;
-  payloads = 0;
+  pause = 0;
   forgetFailures();
 }
 
@@ -54,36 +53,21 @@ export function forgetFailures(): void {
 
 /** Counts a channel or control payload. */
 export function countPayload(): void {
-  ++payloads;
+  if (pause) --pause;
 }
 
 /** One tick of the host. */
 export function tick(): void {
   addCredit(1);
-  payloads += BEACON_PAUSE;
+  pause = 0;
 }
 
-/** Where the payload count stands at which beacons of the channel at hand are tried again. */
-function beaconAt(): usize {
-  return BEACON_AT + here.slot * 4;
+/** Whether beacons pause. */
+export function isPausing(): i32 {
+  return pause;
 }
 
-/** Counts a beacon, as a payload for all channels but its own; returns whether its own channel pauses. */
-export function countBeacon(): bool {
-  const left = pub32(beaconAt()) - payloads;
-  ++payloads;
-  // Far ahead is far behind: the count has gone round.
-  if (<u32>(left - 1) >= <u32>BEACON_PAUSE) return false;
-  store<u32>(beaconAt(), payloads + left);
-  return true;
-}
-
-/** Ends the pause of the channel at hand. */
-export function resumeBeacons(): void {
-  store<u32>(beaconAt(), payloads);
-}
-
-/** Pauses beacons of the channel at hand after a bad one. */
+/** Pauses beacons after a bad one. */
 export function pauseBeacons(): void {
-  store<u32>(beaconAt(), payloads + BEACON_PAUSE);
+  pause = BEACON_PAUSE;
 }

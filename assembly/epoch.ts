@@ -5,7 +5,6 @@
 import { copy16, pub16, pub8, wipe } from "./bytes";
 import { aheadOf, baseHere, isReadable, lateOf } from "./channel";
 import { here } from "./context";
-import { resumeBeacons } from "./credit";
 import { covers, cut, forgetLeaf, leaf } from "./keytree";
 import {
   CHANNEL_SIZE,
@@ -75,7 +74,6 @@ export function replaceGeneration(image: usize, keep: i32): void {
 /** Erases a channel and its rows. */
 export function dropChannel(): void {
   wipe(here.ch, CHANNEL_SIZE);
-  resumeBeacons();
   forgetLeaf();
   sweep(ALL_GENERATIONS);
 }

@@ -14,8 +14,8 @@ export function suiteOf(form: i32): i32 {
 }
 
 /** Size of a sender key in bytes: 32 for SIV suites, 16 for AEAD suites. */
-export function keySizeOf(suite: i32): i32 {
-  return 32 >> (suite & 1);
+export function keySizeOf(form: i32): i32 {
+  return 32 >> ((form >> 2) & 1);
 }
 
 /** Largest chunk of a frame of the given size in bytes (SPEC section 1). */

@@ -3,10 +3,10 @@
  *
  * The frame lies in FRAME. Nothing here knows which key or whether a counter is fresh.
  */
-import { open, seal } from "./aead";
+import { job, open, seal } from "./aead";
 import { pub32, wipe } from "./bytes";
 import { FRAMING, here, textSize } from "./context";
-import { hintOf, tagSize } from "./form";
+import { hintOf } from "./form";
 import { FRAME, HEADER_SIZE, NONCE, OUT, TOPIC } from "./layout";
 import { BAD_PADDING, OK } from "./status";
 
@@ -17,10 +17,6 @@ const CHUNK: usize = TEXT + 1;
 const END_MARK: i32 = 0x80;
 const ID_SIZE: i32 = 8;
 
-/** What is authenticated beside the text: topic, or id in topic mode 1. */
-let adPtr: usize = 0;
-let adLen: i32 = 0;
-
 /**
  * Writes A16 (SPEC F-1) of the position at hand at NONCE.
  *
@@ -28,10 +24,10 @@ let adLen: i32 = 0;
  * @param topicLen bytes at TOPIC
  */
 export function setNonce(byId: i32, topicLen: i32): void {
-  adPtr = byId ? here.ch : TOPIC;
-  adLen = byId ? ID_SIZE : topicLen;
+  job.adPtr = byId ? here.ch : TOPIC;
+  job.adLen = byId ? ID_SIZE : topicLen;
   // here.size << 5: F/8 in the second byte.
-  store<u32>(NONCE, here.form | (here.size << 5) | (here.sender << 16));
+  store<u32>(NONCE, job.form | (here.size << 5) | (here.sender << 16));
   store<u32>(NONCE, here.generation, 4);
   store<u32>(NONCE, here.step | (here.counter << 16), 8);
   store<u32>(NONCE, (topicLen | -byId) << 16, 12);
@@ -46,12 +42,12 @@ export function setNonce(byId: i32, topicLen: i32): void {
  */
 export function sealFrame(keyPtr: usize, part: i32, chunkLen: i32): void {
   const len = textSize();
-  store<u32>(FRAME, here.form | (hintOf(here.generation, here.step) << 8) | (here.sender << 16));
+  store<u32>(FRAME, job.form | (hintOf(here.generation, here.step) << 8) | (here.sender << 16));
   store<u16>(FRAME, here.counter, 4);
   store<u8>(TEXT, part);
   store<u8>(CHUNK + chunkLen, END_MARK);
   wipe(CHUNK + chunkLen + 1, len - FRAMING - chunkLen);
-  seal(here.suite, keyPtr, NONCE, adPtr, adLen, TEXT, len, TEXT + len, tagSize(here.form));
+  seal(keyPtr, TEXT, len);
 }
 
 /**
@@ -65,7 +61,7 @@ export function sealFrame(keyPtr: usize, part: i32, chunkLen: i32): void {
 export function openFrame(keyPtr: usize, framePtr: usize): i32 {
   const text = framePtr + HEADER_SIZE;
   const len = textSize();
-  const status = open(here.suite, keyPtr, NONCE, adPtr, adLen, text, len, text + len, tagSize(here.form));
+  const status = open(keyPtr, text, len);
   if (status != OK) return status;
   findEnd(text, len);
   if (pub32(OUT + 4) >= 0) return OK;

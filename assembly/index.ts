@@ -28,12 +28,7 @@
  * After every refusal: state as before, failure counters and derivation credit apart; no text in any
  * buffer. Times depend on lengths, public fields and the status, never on keys or text.
  */
-import { turnTo } from "./channel";
-import { copy16, pub32, wipe } from "./bytes";
-import { deriveHere, discard as drop, here } from "./context";
-import * as controls from "./control";
-import * as credits from "./credit";
-import { A1_CHAN, A1_STOR, hashLabel } from "./kdf";
+// First, so that FRAME has the lowest address.
 import {
   ASK,
   BOOT_NONCE,
@@ -51,6 +46,12 @@ import {
   TOPIC,
   TOPIC_MAX,
 } from "./layout";
+import { turnTo } from "./channel";
+import { copy16, pub32, wipe } from "./bytes";
+import { deriveHere, discard as drop, here } from "./context";
+import * as controls from "./control";
+import * as credits from "./credit";
+import { A1_CHAN, A1_STOR, hashLabel } from "./kdf";
 import * as sessions from "./session";
 import * as states from "./state";
 import { BAD_ARGUMENT, BAD_TAG, OK, STORE_MARK } from "./status";

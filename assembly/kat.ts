@@ -3,13 +3,56 @@
  * with every length and address in the caller's hand. Contracts are those of
  * the functions called.
  */
+import * as aead from "./aead";
 import * as ascon from "./ascon";
 import * as xoodyak from "./xoodyak";
 import * as kdf from "./kdf";
+import { NONCE } from "./layout";
 import { lane, P12, P8, permute, state, wordOf } from "./ascon-p";
 import * as xoodoo from "./xoodoo";
 
-export { seal, open } from "./aead";
+/** aead.seal and aead.open; whatever lies between text and tag may change. */
+export function seal(
+  suite: i32,
+  keyPtr: usize,
+  noncePtr: usize,
+  topicPtr: usize,
+  topicLen: i32,
+  textPtr: usize,
+  textLen: i32,
+  tagPtr: usize,
+  tagLen: i32,
+): void {
+  prepare(suite, noncePtr, topicPtr, topicLen, tagLen);
+  aead.seal(keyPtr, textPtr, textLen);
+  memory.copy(tagPtr, textPtr + textLen, tagLen);
+  memory.fill(NONCE, 0, 16);
+}
+
+export function open(
+  suite: i32,
+  keyPtr: usize,
+  noncePtr: usize,
+  topicPtr: usize,
+  topicLen: i32,
+  textPtr: usize,
+  textLen: i32,
+  tagPtr: usize,
+  tagLen: i32,
+): i32 {
+  prepare(suite, noncePtr, topicPtr, topicLen, tagLen);
+  memory.copy(textPtr + textLen, tagPtr, tagLen);
+  const status = aead.open(keyPtr, textPtr, textLen);
+  memory.fill(NONCE, 0, 16);
+  return status;
+}
+
+function prepare(suite: i32, noncePtr: usize, topicPtr: usize, topicLen: i32, tagLen: i32): void {
+  aead.job.form = (suite << 2) | (tagLen == 8 ? 16 : 0);
+  aead.job.adPtr = topicPtr;
+  aead.job.adLen = topicLen;
+  memory.copy(NONCE, noncePtr, 16);
+}
 
 /** Bytes at areaPtr(), for the caller's inputs and outputs. */
 const AREA_SIZE: i32 = 8192;

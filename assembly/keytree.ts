@@ -3,6 +3,7 @@
  *
  * The nodes of a channel stand in order of their steps, without gaps; the heap number after the last is 0.
  */
+import { job } from "./aead";
 import { copy16, pub16, pub32, wipe } from "./bytes";
 import { deriveHere, EXTRA, here } from "./context";
 import { keySizeOf } from "./form";
@@ -111,7 +112,7 @@ export function forgetLeaf(): void {
  */
 export function senderKey(keyPtr: usize, outPtr: usize): void {
   store<u32>(EXTRA, nameHere());
-  deriveHere(keySizeOf(here.suite), A1_SEND, 4, keyPtr, outPtr);
+  deriveHere(keySizeOf(job.form), A1_SEND, 4, keyPtr, outPtr);
 }
 
 /** step(2) sender(2) at hand. */

@@ -1,9 +1,10 @@
 /*
  * What the key server asks of the core, with keys it brings itself. Host build only. SPEC sections 3 to 6, 10.
  */
+import { job } from "./aead";
 import { wipe } from "./bytes";
 import { here } from "./context";
-import { chunkMax, suiteOf } from "./form";
+import { chunkMax } from "./form";
 import { openFrame, sealFrame, setNonce } from "./frame";
 import {
   A1_CHAN,
@@ -105,8 +106,7 @@ function prepare(
   const realm = load<u64>(REALM);
   store<u64>(REALM, load<u64>(B));
   here.ch = B + 8;
-  here.form = form;
-  here.suite = suiteOf(form);
+  job.form = form;
   here.size = size;
   here.generation = generation;
   here.step = step;

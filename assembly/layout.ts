@@ -177,14 +177,13 @@ export const RECORD_AD: usize = memory.data(32, 4);
 // Failure counters and caches: not state (SPEC, N-3).
 /** One unverified step secret. */
 export const LEAF_CACHE: usize = memory.data(KEY_SIZE, 4);
-/** For each channel the payload count from which a beacon is tried again (SPEC B-4). */
-export const BEACON_AT: usize = memory.data(CHANNELS * 4, 4);
 /** A node area as it was, while nodes are placed. */
 export const NODE_WORK: usize = memory.data(NODES_SIZE, 4);
 
 if (CHANNEL_STORED + 16 > FRAME_MAX) ERROR("layout: a channel chunk must fit the frame buffer");
 if (ROW_COPY + ROW_SIZE != PAYLOAD_KEY) ERROR("layout: the payload key must follow the row at hand");
 if (CHILDREN + PAIR_SIZE != NODE_KEY) ERROR("layout: the key of a node must follow those of its children");
+if (!AMP_KAT && FRAME != 16) ERROR("layout: nothing may lie below the frame");
 if (FRAME + FRAME_MAX != RECORD) ERROR("layout: the record must follow the frame");
 if (RECORD + 48 != OUT) ERROR("layout: what describes a frame must follow the record");
 if (OUT + 20 != ASK) ERROR("layout: whether to ask must follow what describes a frame");

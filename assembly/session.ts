@@ -1,11 +1,12 @@
 /*
  * Protect and unprotect: the order of things for channels. SPEC sections 5, 7, 8.
  */
+import { job } from "./aead";
 import { BEACON_V, beaconStep, checkBeacon, checkChain } from "./beacon";
 import { pub16, pub32, pub8, wipe } from "./bytes";
 import { aheadOf, baseHere, closeRow, markBlock, openRow, turnTo } from "./channel";
 import { discard, FRAMING, here, progress, setShape, textSize } from "./context";
-import { addCredit, countBeacon, countPayload, countRefusal, pauseBeacons, takeCredit } from "./credit";
+import { addCredit, countPayload, countRefusal, isPausing, pauseBeacons, takeCredit } from "./credit";
 import { advance } from "./epoch";
 import { openFrame, PART_LAST, sealFrame, setNonce } from "./frame";
 import { cachedLeaf, covers, nameHere, senderKey } from "./keytree";
@@ -82,11 +83,6 @@ export const STORED: i32 = 4;
 const MESSAGE_MAX: i32 = 64;
 const BLOCK_FIRST: i32 = 16;
 const BLOCK_MAX: i32 = 1024;
-/** From the place of one frame in its message to that of the next: count has 7 bits. */
-const NEXT: i32 = 128;
-// What is in progress.
-const SEALING: i32 = 1 << 28;
-const OPENING: i32 = 1 << 29;
 
 /** First four header bytes and next counter of the payload in progress. */
 let rxHead: i32 = 0;
@@ -114,14 +110,14 @@ export function protect(slot: i32, what: i32, index: i32, count: i32, chunkLen: 
   const max = textSize() - FRAMING;
   const isLast = i32(index == count - 1);
   if (i32(<u32>chunkLen > <u32>max) | (i32(chunkLen != max) & ~isLast)) return BAD_LENGTH;
+  const place = (((slot << 1) | what) << 14) | (count << 7) | index;
+  if (!index) discard();
+  else if (progress.next != ~place) return BAD_ORDER;
   const own = here.ch + what * OWN_SIZE;
-  const place = SEALING | (((slot << 1) | what) << 13) | (index << 7) | count;
-  if (!index) {
-    discard();
-    status = takeCounters(own, what, count);
-    if (status != OK) return status;
-  } else if (progress.next != place) return BAD_ORDER;
-  progress.next = place + NEXT;
+  status = takeCounters(own, what, count, count - index);
+  if (status != OK) return status;
+  // Below 0, unlike the place of a payload.
+  progress.next = ~place - 1;
   sealNext(own, index | (isLast << 7), chunkLen, topicLen);
   return OK;
 }
@@ -130,24 +126,26 @@ export function protect(slot: i32, what: i32, index: i32, count: i32, chunkLen: 
  * Checks P-2 to P-5.
  *
  * @param own channel, or OWN_SIZE after it for the will number
+ * @param count frames of the message
+ * @param left frames of it that are not sealed yet
  * @returns OK, STORE_MARK with the mark prepared, or why there are no counters
  */
-function takeCounters(own: usize, what: i32, count: i32): i32 {
+function takeCounters(own: usize, what: i32, count: i32, left: i32): i32 {
   const current = pub16(here.ch + CH_STEP);
   const held = pub16(own + CH_OWN);
   if (i32(self.kind == CLASS_NEITHER) & i32(count > 1)) return SINGLE_ONLY;
   if (current < pub16(here.ch + CH_FROM)) return NOT_YET;
   here.counter = pub32(own + CH_COUNTER);
-  here.step = held < current ? current : held + i32(here.counter + count > COUNTERS);
+  here.step = held < current ? current : held + i32(here.counter + left > COUNTERS);
   let limit = pub32(own + CH_OWN_LIMIT);
   if (here.step != held) here.counter = limit = 0;
   if (here.step > current + aheadOf(here.ch)) return EXHAUSTED;
   if (here.step > pub16(here.ch + CH_TO)) return EXPIRED;
   if (!covers(here.step)) return NO_LEASE;
   const hold = pub16(here.ch + CH_HOLD);
-  if (i32(here.step < hold) & (here.suite | i32(hold == SHUT))) return HOLD;
-  if (here.counter + count <= limit) return OK;
-  return self.kind ? NO_GRANT : reserve(own, what, count);
+  if (i32(here.step < hold) & ((job.form >> 2) | i32(hold == SHUT))) return HOLD;
+  if (here.counter + left <= limit) return OK;
+  return self.kind ? NO_GRANT : reserve(own, what, left);
 }
 
 /** Prepares the mark of a reservation (SPEC P-3). */
@@ -166,8 +164,6 @@ function blockOf(own: usize): i32 {
 }
 
 function sealNext(own: usize, part: i32, chunkLen: i32, topicLen: i32): void {
-  here.step = pub16(own + CH_OWN);
-  here.counter = pub32(own + CH_COUNTER);
   store<u32>(own + CH_COUNTER, here.counter + 1);
   useOwnKey();
   setNonce(here.flags & FLAG_TOPIC_MODE, topicLen);
@@ -187,7 +183,7 @@ function useOwnKey(): void {
 export function unprotect(slot: i32, frameLen: i32, topicLen: i32, flags: i32): i32 {
   let status = ready(frameLen, topicLen);
   if (status != OK) return status;
-  const place = OPENING | (slot << 3) | (flags & STORED);
+  const place = (slot << 3) | (flags & STORED) | 1;
   if (flags & FIRST) {
     discard();
     countPayload();
@@ -241,7 +237,7 @@ function turnToEpoch(frameLen: i32): i32 {
   const kept = behind == 1 ? pub8(here.ch + CH_PREV_COUNT) : 0;
   if (kept) setShape(here.ch + CH_PREV_SHAPE);
   if (frameLen != here.size) return BAD_LENGTH;
-  if (pub8(FRAME) != here.form) return BAD_FORM;
+  if (pub8(FRAME) != job.form) return BAD_FORM;
   const first = kept ? pub16(here.ch + CH_PREV_FIRST) : baseHere();
   const off = (hint - first) & 15;
   here.step = first + off;
@@ -332,7 +328,7 @@ export function beacon(slot: i32, len: i32): i32 {
   let status = ready(0, 0);
   if (status != OK) return status;
   if (!turnTo(slot)) return NO_CHANNEL;
-  if (countBeacon()) return BUSY;
+  if (isPausing()) return BUSY;
   status = checkBeacon(len);
   if (status == OK) {
     status = checkChain();

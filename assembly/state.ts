@@ -4,7 +4,7 @@
  * Saving and loading go chunk by chunk through FRAME. Nothing here touches storage: the host does, and
  * says so by stored().
  */
-import { open, seal } from "./aead";
+import { job, open, seal } from "./aead";
 import { copy16, pub16, pub32, pub8, wipe } from "./bytes";
 import {
   aheadOf,
@@ -21,7 +21,6 @@ import { here } from "./context";
 import { resetCredit } from "./credit";
 import { forgetLeaf } from "./keytree";
 import {
-  BEACON_AT,
   BOOT_SEQUENCE,
   CHANNELS,
   CHANNEL_STORED,
@@ -98,7 +97,7 @@ const KIND_MARK: i32 = 2;
 const SEQUENCE_REACH: i32 = 65536;
 
 const PREVIOUS: usize = RECORD_AD + 16;
-const TEXT: usize = FRAME + TAG_SIZE;
+const TEXT: usize = FRAME;
 const TEXT_END: usize = TEXT + CHUNK_TEXT;
 
 if (CHUNK_TEXT < CHANNEL_STORED) ERROR("state: a channel must fit a chunk");
@@ -137,7 +136,6 @@ export function movedState(): i32 {
 export function blank(): void {
   self.kind = NO_CLASS;
   between = 0;
-  wipe(BEACON_AT, CHANNELS * 4);
   wipe(STATE, <i32>(ROW_END - STATE));
   forgetLeaf();
   resetCredit();
@@ -150,14 +148,9 @@ function setRecordNonce(kind: i32, chunk: i32, sequence: i32, number: i32): void
   store<u32>(NONCE, sequence, 4);
   store<u64>(NONCE, <u32>number, 8);
   copy16(RECORD_AD, REALM);
-}
-
-function sealRecord(textPtr: usize, textLen: i32, tagPtr: usize): void {
-  seal(0, STORAGE_KEY, NONCE, RECORD_AD, 32, textPtr, textLen, tagPtr, TAG_SIZE);
-}
-
-function openRecord(textPtr: usize, textLen: i32, tagPtr: usize): i32 {
-  return open(0, STORAGE_KEY, NONCE, RECORD_AD, 32, textPtr, textLen, tagPtr, TAG_SIZE);
+  job.form = 0;
+  job.adPtr = RECORD_AD;
+  job.adLen = 32;
 }
 
 /** Writes the text of a mark for the channel, step and sender at hand (SPEC T-5). */
@@ -179,7 +172,7 @@ export function writeMark(what: i32, bound: i32): void {
   writeText(MARK_CIPHER, what, bound);
   setRecordNonce(KIND_MARK, 0, pub32(SEQUENCE), number);
   wipe(PREVIOUS, TAG_SIZE);
-  sealRecord(MARK_CIPHER, MARK_TEXT, MARK_CIPHER + MARK_TEXT);
+  seal(STORAGE_KEY, MARK_CIPHER, MARK_TEXT);
 }
 
 // Saving.
@@ -222,7 +215,7 @@ function turnToRow(): i32 {
 }
 
 /**
- * Writes the next chunk, tag first, at FRAME.
+ * Writes the next chunk at FRAME.
  *
  * @returns its length in bytes; 0 when the blob is complete
  */
@@ -233,15 +226,15 @@ export function saveNext(): i32 {
   if (!chunkIndex) memory.copy(TEXT, REVISION, DEVICE_STORED);
   else if (nextChannel()) memory.copy(TEXT, here.ch, CHANNEL_STORED);
   else {
-    let at = TEXT + ROWS_AT;
-    for (; at < TEXT_END && turnToRow(); at += MARK_TEXT)
-      writeText(at, MARK_PEER, pub32(ROW_COPY + ROW_BOUND));
-    between = i32(at == TEXT_END);
+    let to = TEXT + ROWS_AT;
+    for (; to < TEXT_END && turnToRow(); to += MARK_TEXT)
+      writeText(to, MARK_PEER, pub32(ROW_COPY + ROW_BOUND));
+    between = i32(to == TEXT_END);
   }
   if (chunkIndex) lastSlot = here.slot;
   setRecordNonce(KIND_BLOB, chunkIndex++, pub32(SEQUENCE), 0);
-  sealRecord(TEXT, CHUNK_TEXT, FRAME);
-  copy16(PREVIOUS, FRAME);
+  seal(STORAGE_KEY, TEXT, CHUNK_TEXT);
+  copy16(PREVIOUS, TEXT_END);
   return TAG_SIZE + CHUNK_TEXT;
 }
 
@@ -269,24 +262,29 @@ export function loadNext(): i32 {
 
 function loadChunk(): i32 {
   setRecordNonce(KIND_BLOB, chunkIndex, pub32(SEQUENCE), 0);
-  if (openRecord(TEXT, CHUNK_TEXT, FRAME) != OK) return BAD_RECORD;
-  copy16(PREVIOUS, FRAME);
+  if (open(STORAGE_KEY, TEXT, CHUNK_TEXT) != OK) return BAD_RECORD;
+  copy16(PREVIOUS, TEXT_END);
   if (!chunkIndex++) {
     memory.copy(REVISION, TEXT, DEVICE_STORED);
     return MORE;
   }
-  if (load<u64>(TEXT)) return readChannel();
-  for (let at = TEXT + ROWS_AT; at < TEXT_END; at += MARK_TEXT) {
+  if (hasId(TEXT)) return readChannel();
+  for (let row = TEXT + ROWS_AT; row < TEXT_END; row += MARK_TEXT) {
     // The first room that is empty ends the blob. Only now is there a control key that verified.
-    if (!load<u64>(at)) {
+    if (!hasId(row)) {
       between = 0;
       self.kind = CLASS_STORAGE;
       return OK;
     }
-    const status = applyMark(at);
+    const status = applyMark(row);
     if (status != OK) return status;
   }
   return MORE;
+}
+
+/** Whether 8 bytes of a text are a channel's id, and not zeros. */
+function hasId(ptr: usize): i32 {
+  return pub32(ptr) | pub32(ptr + 4);
 }
 
 /** Counters below the stored limit may be spent: the next one is the limit. */
@@ -309,7 +307,7 @@ export function loadMark(): i32 {
   const number = pub32(FRAME + 4);
   setRecordNonce(KIND_MARK, 0, sequence, number);
   wipe(PREVIOUS, TAG_SIZE);
-  if (openRecord(FRAME + 8, MARK_TEXT, FRAME + 8 + MARK_TEXT) != OK) return BAD_RECORD;
+  if (open(STORAGE_KEY, FRAME + 8, MARK_TEXT) != OK) return BAD_RECORD;
   if (sequence == pub32(SEQUENCE) && <u32>number > <u32>pub32(MARK_NUMBER)) store<u32>(MARK_NUMBER, number);
   const status = applyMark(FRAME + 8);
   wipe(FRAME, 48);

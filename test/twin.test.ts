@@ -15,8 +15,8 @@ import { channelId, open, parseForm, seal } from "./twin/suites.ts";
 import { StoredValues } from "./twin/window.ts";
 import { Cyclist } from "./twin/xoodyak.ts";
 
-const RESULTS = "79853c8c10310131b11a0c760635bca168238e5c96fc2512407998ca41218c7c";
-const RECORDS = "31c942de9d818e9dd75fbcd9070a07c27c1e66851a07fc3cbfaf57d29ab537b7";
+const RESULTS = "b6a18a22e7adb9e1d055b812f9337bbd9b6189b4b7c96cf451289aa4dd63a6c1";
+const RECORDS = "432d87c8d2eadbf0e823e84e4ac7b5e53fb747cd1d7b5f06a9553f8d7221c24b";
 
 const upper = (bytes: Uint8Array) => hex(bytes).toUpperCase();
 

@@ -115,7 +115,7 @@ test("vectors: down, ack and hello frames are as written [C-1, C-2, C-17, C-18]"
 test("vectors: every chunk of every blob and every mark is sealed as written [T-1, T-2, T-3, T-4, T-5]", () => {
   for (const example of read("blob.json").examples) {
     vectors.runRecordVectors(PRIMITIVES, example.chunks);
-    const chunks = example.chunks.map(({ T, C }: { T: string; C: string }) => T + C);
+    const chunks = example.chunks.map(({ T, C }: { T: string; C: string }) => C + T);
     assert.equal(example.header + chunks.join(""), example.blob);
   }
   const { marks } = read("mark.json");

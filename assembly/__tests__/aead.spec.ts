@@ -1,4 +1,4 @@
-import { open, seal } from "../aead";
+import { open, seal } from "../kat";
 import { state as ascon } from "../ascon-p";
 import { BAD_TAG, OK } from "../status";
 import { STATE_SIZE, state as xoodoo } from "../xoodoo";

@@ -50,7 +50,6 @@ export const RELEASES = {
 
 export type Release = keyof typeof RELEASES;
 
-const TEXT_OF_CHUNK = 16;
 const MARK_TEXT = 24;
 /** Of a channel; a chunk of rows begins with zeros instead. */
 const ID_SIZE = 8;
@@ -182,7 +181,7 @@ export class Policy {
   }
 
   private openedChunk(): void {
-    const text = this.frame + TEXT_OF_CHUNK;
+    const text = this.frame;
     const { layout } = this;
     const publicBut = (why: Release, size: number, ...secrets: [number, number][]) => {
       let from = 0;
@@ -205,7 +204,7 @@ export class Policy {
         [CH_LEAVES, CH_NODES],
         ...keys.map((at): [number, number] => [at + 2, at + NODE_SIZE]),
       );
-    } else this.release("row", text, FRAME_MAX - TEXT_OF_CHUNK);
+    } else this.release("row", text, FRAME_MAX);
   }
 }
 

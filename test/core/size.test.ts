@@ -12,8 +12,8 @@ interface Sizes {
 
 /** Sizes in bytes: the limit is what was reached, rounded up; the target is what was aimed at. */
 const BUDGETS = [
-  { build: "device-ascon", limit: 10_320, target: 8192 },
-  { build: "device", limit: 11_624, target: 10_240 },
+  { build: "device-ascon", limit: 10_128, target: 8192 },
+  { build: "device", limit: 11_408, target: 10_240 },
 ] as const;
 
 /** Linear memory beside the frame buffer and the topic buffer of a device. */

@@ -479,7 +479,6 @@ class Channel:
         self.nodes = []
         self.previous = None
         self.own, self.will_own = Own(), Own()
-        self.busy_until = 0
 
     late = property(lambda self: self.la & 15)
     ahead = property(lambda self: self.la >> 4)
@@ -556,7 +555,7 @@ class Device:
         self.sequence = self.highest_sequence = self.boot_sequence = self.mark_number = 0
         self.failures = 0
         self.credit, self.busy_count = 16, 0
-        self.clock = 0  # payloads and ticks, for B-4
+        self.pause = 0  # payloads until beacons are tried again [B-4]
         self.pending = None  # ("mark", then) or ("blob", then)
         self.blob_due = False
         self.lost = False
@@ -607,7 +606,7 @@ class Device:
 
     def _control(self, payload, topic):
         self._no_pending()
-        self.clock += 1
+        self.pause = max(0, self.pause - 1)
         count = len(payload) // 128
         if len(payload) % 128 or not 1 <= count <= 8:
             raise Refused("BAD_LENGTH")
@@ -885,10 +884,8 @@ class Device:
 
     def _beacon(self, ident, payload):
         self._no_pending()
-        self.clock += 1
         c = self.channel(ident)
-        if self.clock <= c.busy_until:
-            self.clock -= 1
+        if self.pause:
             raise Refused("BUSY")
         if len(payload) != 25 or payload[0] != c.form:
             raise Refused("BAD_BEACON")
@@ -903,7 +900,7 @@ class Device:
         for s in range(step - 1, c.step - 1, -1):
             v = scope.beacon_down(v, s)
         if not hmac.compare_digest(v, c.v):
-            c.busy_until = self.clock + 16
+            self.pause = 16
             raise Refused("BAD_BEACON")
         self._move(c, step, payload[9:])
 
@@ -912,9 +909,7 @@ class Device:
 
     def _tick(self):
         self.credit = min(16, self.credit + 1)
-        for c in self.channels:
-            if c is not None:
-                c.busy_until = 0
+        self.pause = 0
 
     # --- sending: section 7
 
@@ -985,7 +980,7 @@ class Device:
 
     def _unprotect(self, ident, payload, topic, stored):
         self._no_pending()
-        self.clock += 1
+        self.pause = max(0, self.pause - 1)
         c = self.channel(ident)
         if stored and not c.flags & 2:
             raise Refused("NO_STORED_MODE")
@@ -1208,7 +1203,7 @@ class Device:
         for i, text in enumerate(texts):
             text = text.ljust(8 + 24 * most, b"\x00")
             c, previous, _ = seal(0, *self._record_key(1, i, sequence, 0, previous), text)
-            out += previous + c
+            out += c + previous
         return out
 
     def _pack_channel(self, c):
@@ -1243,7 +1238,7 @@ class Device:
         (sequence,) = struct.unpack("<I", blob[8:12])
         device, channels, rows, ended, previous = None, [], [], False, blob[:16]
         for i, at in enumerate(range(16, len(blob), size)):
-            previous, c, before = blob[at : at + 16], blob[at + 16 : at + size], previous
+            c, previous, before = blob[at : at + size - 16], blob[at + size - 16 : at + size], previous
             text = open_sealed(0, self.storage_key, *self._record_key(1, i, sequence, 0, before)[1:], c, previous)
             if text is None or ended:
                 return None

@@ -56,7 +56,8 @@ interface Counters {
   credit: number;
   busy: number;
   failures: number;
-  readonly pauses: Map<string, number>;
+  /** B-4: payloads left until beacons are tried again. */
+  pause: number;
 }
 
 interface Waiting {
@@ -200,7 +201,7 @@ function sameFixed(a: Parameters, b: Parameters): boolean {
 
 export class Device implements DeviceModel {
   private readonly options: DeviceOptions;
-  private readonly counters: Counters = { credit: CREDIT_MAX, busy: 0, failures: 0, pauses: new Map() };
+  private readonly counters: Counters = { credit: CREDIT_MAX, busy: 0, failures: 0, pause: 0 };
   private identity: Identity | null = null;
   private keeper: storage.Keeper | null = null;
   private bootNonce = zeros(8);
@@ -225,7 +226,7 @@ export class Device implements DeviceModel {
     this.counters.credit = CREDIT_MAX;
     this.counters.busy = 0;
     this.counters.failures = 0;
-    this.counters.pauses.clear();
+    this.counters.pause = 0;
   }
 
   private stop(status: number): Outcome {
@@ -365,13 +366,9 @@ export class Device implements DeviceModel {
     return { status, asks: isPowerOfTwo(this.counters.failures) };
   }
 
-  // B-4: one more payload that is no beacon of these channels.
-  private passPauses(except: string): void {
-    for (const [id, left] of this.counters.pauses) {
-      if (id === except) continue;
-      if (left === 1) this.counters.pauses.delete(id);
-      else this.counters.pauses.set(id, left - 1);
-    }
+  // B-4: one more payload that is no beacon.
+  private passPause(): void {
+    if (this.counters.pause > 0) this.counters.pause--;
   }
 
   private adOf(channel: Channel, shape: Shape, topic: string): Ad {
@@ -502,14 +499,14 @@ export class Device implements DeviceModel {
   tick(): Outcome {
     if (!this.running) return { status: STATUS.NO_IDENTITY };
     this.gainCredit(1);
-    this.counters.pauses.clear();
+    this.counters.pause = 0;
     return { status: STATUS.OK };
   }
 
   unprotect(id: string, payload: Bytes, topic: string, stored: boolean): Outcome {
     const barred = this.barred();
     if (barred !== null) return barred;
-    this.passPauses("");
+    this.passPause();
     const channel = findChannel(this.state, id);
     if (channel === undefined) return { status: STATUS.NO_CHANNEL };
     if (utf8(topic).length > TOPIC_MAX) return { status: STATUS.BAD_ARGUMENT };
@@ -673,10 +670,9 @@ export class Device implements DeviceModel {
   beacon(id: string, payload: Bytes): Outcome {
     const barred = this.barred();
     if (barred !== null) return barred;
-    this.passPauses(id);
     const channel = findChannel(this.state, id);
     if (channel === undefined) return { status: STATUS.NO_CHANNEL };
-    if (this.counters.pauses.has(id)) return { status: STATUS.BUSY };
+    if (this.counters.pause > 0) return { status: STATUS.BUSY };
     const beacon = parseBeacon(payload);
     if (beacon === null || beacon.form !== channel.form) return { status: STATUS.BAD_BEACON };
     if (beacon.generation !== channel.generation) return this.count(STATUS.UNKNOWN_EPOCH);
@@ -686,7 +682,7 @@ export class Device implements DeviceModel {
     }
     const scope = this.scope(channel, channel);
     if (!equal(hashDown(scope, beacon.v, beacon.step, channel.step), channel.v)) {
-      this.counters.pauses.set(id, BEACON_PAUSE);
+      this.counters.pause = BEACON_PAUSE;
       return { status: STATUS.BAD_BEACON };
     }
     this.state = withChannel(this.state, this.moved(channel, beacon.step, beacon.v));
@@ -720,7 +716,7 @@ export class Device implements DeviceModel {
   control(payload: Bytes, topic: string): Outcome {
     const barred = this.barred();
     if (barred !== null) return barred;
-    this.passPauses("");
+    this.passPause();
     if (utf8(topic).length > TOPIC_MAX) return { status: STATUS.BAD_ARGUMENT };
     const down = control.openDown(payload, topic, (hint) => this.keyOfHint(hint));
     if (down.status !== STATUS.OK || down.key === null) return this.count(down.status);
@@ -762,9 +758,6 @@ export class Device implements DeviceModel {
     const changed = this.stores && storage.storedImage(keeper, before) !== storage.storedImage(keeper, state);
     this.state = { ...state, revision: down.revision, statuses, blobDue: changed };
     this.counters.failures = 0;
-    for (const id of this.counters.pauses.keys()) {
-      if (findChannel(this.state, id) === undefined) this.counters.pauses.delete(id);
-    }
     return { status: changed ? STATUS.STORE_BLOB : STATUS.OK };
   }
 

@@ -416,8 +416,8 @@ export function takeApart(blob: Bytes, texts: readonly Bytes[], keeper: storage.
   let offset: number = storage.HEADER_SIZE;
   let previous = blob.slice(0, offset);
   return texts.map((text, i) => {
-    const T = blob.slice(offset, offset + 16);
-    const C = blob.slice(offset + 16, offset + 16 + text.length);
+    const C = blob.slice(offset, offset + text.length);
+    const T = blob.slice(offset + text.length, offset + text.length + 16);
     const sequence = blob.slice(8, 12);
     const nonce = concat(u8(1), u8(keeper.layout), u16(i), sequence, zeros(8));
     const ad = storage.recordAd(keeper, previous);

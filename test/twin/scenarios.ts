@@ -565,7 +565,7 @@ export function beaconScripts(): Script[] {
       stage.beacon(given, good, "OK");
       stage.beacon(given, good, "OLD_BEACON");
     }),
-    script("device: pauses beacons of one channel for 16 payloads after a false one [B-4]", (stage) => {
+    script("device: pauses all beacons for 16 payloads after a false one [B-4]", (stage) => {
       const given = stage.give(generationOf(0));
       const other = stage.give(generationOf(1));
       const good = given.generation.beacon(given.parameters.form, 1);
@@ -575,6 +575,8 @@ export function beaconScripts(): Script[] {
       stage.read(other, payload, "OK");
       for (let i = 0; i < 14; i++) stage.read(other, payload, "REPLAYED");
       stage.beacon(given, good, "BUSY");
+      stage.move(other, 1, "BUSY");
+      stage.read(other, payload, "REPLAYED");
       stage.move(other, 1);
       stage.beacon(given, good, "OK");
       stage.beacon(given, tampered(given.generation.beacon(0, 2), 9), "BAD_BEACON");

@@ -193,7 +193,7 @@ export function sealBlob(keeper: Keeper, state: State, sequence: number): Bytes 
       text,
       TAG_SIZE,
     );
-    chunks.push(concat(tag, cipher));
+    chunks.push(concat(cipher, tag));
     previous = tag;
   });
   return concat(header, ...chunks);
@@ -283,10 +283,10 @@ function openTexts(keeper: Keeper, blob: Bytes): OpenedTexts | null {
   let previous = header;
   for (let i = 0; i < count; i++) {
     const chunk = blob.subarray(HEADER_SIZE + i * size, HEADER_SIZE + (i + 1) * size);
-    const tag = chunk.slice(0, TAG_SIZE);
+    const tag = chunk.slice(-TAG_SIZE);
     const nonce = recordNonce(BLOB, keeper.layout, i, sequence, 0);
     const ad = recordAd(keeper, previous);
-    const text = open(ASCON_SIV, keeper.storageKey, nonce, ad, chunk.subarray(TAG_SIZE), tag);
+    const text = open(ASCON_SIV, keeper.storageKey, nonce, ad, chunk.subarray(0, -TAG_SIZE), tag);
     if (text === null) return null;
     texts.push(text);
     previous = tag;
