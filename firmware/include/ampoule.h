@@ -319,7 +319,10 @@ typedef struct amp_received {
   uint16_t step;
   uint16_t counter;
   uint16_t sender;
-  /** In narrow channels a message comes in parts, see amp_join(); elsewhere a text is whole, and is_last is 1. */
+  /**
+   * In narrow channels a message comes in parts, see amp_join(): only part 0 with is_last 1 is a whole text. Elsewhere
+   * every text is whole, and is_last is 1.
+   */
   uint8_t part;
   uint8_t is_last;
   /** 1 if channels came, went or were renewed, by this payload or one that could not be stored: subscribe again. */
@@ -366,6 +369,9 @@ typedef struct amp_joined {
 
 /**
  * Adds a part that amp_receive() gave to its message (SPEC R-9).
+ *
+ * Never a retained one: a broker keeps the last payload alone, so a retained text is one frame, with part 0 and is_last
+ * 1, and anything else that is retained is to be dropped as AMP_GAP, as hosts do.
  *
  * @param text in, received->len bytes
  * @returns AMP_OK: joined->buffer holds joined->len bytes, the whole message. AMP_MORE: parts are to come. AMP_GAP: it

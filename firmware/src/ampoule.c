@@ -688,6 +688,8 @@ static amp_status open_payload(device *d, const call *c)
     }
   }
   received->len = len;
+  /* A payload that is a whole message is its only part. */
+  if (!is_narrow) received->part = 0;
   return AMP_OK;
 }
 

@@ -37,6 +37,7 @@ async function deliver(client: Client, device: CDevice, topic: string, text: str
   const [payload = new Uint8Array()] = client.protect(topic, text);
   const received = await device.receive(topic, payload);
   assert.deepEqual([received.status, received.kind, received.text], ["OK", TEXT, text]);
+  assert.deepEqual([received.part, received.isLast], [0, true], "a whole text");
   return payload;
 }
 

@@ -6,6 +6,9 @@
  *
  * The identity comes from `ampoule provision boiler`; state is kept in boiler.json.device/. Keys come from the key
  * server once it runs and the channels are granted. AMPOULE_PASSWORD holds the broker's password, if there is one.
+ *
+ * Not a product: messages of narrow channels longer than a frame are not joined, and a message that is refused with
+ * NOT_STORED or BUSY is lost, for libmosquitto confirms it all the same. Keep it and give it again after a tick.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "ampoule.h"
@@ -106,6 +109,8 @@ static void on_message(struct mosquitto *mosquitto, void *user, const struct mos
   if (must_hello) subscribe_at = now_ms() + QUIET_MS;
   if (status != AMP_OK) {
     if (status != AMP_REFLECTED) complain(message->topic, status);
+  } else if (received.kind == AMP_TEXT && (received.part != 0 || !received.is_last)) {
+    fprintf(stderr, "%s: a part of a longer message\n", message->topic);
   } else if (received.kind == AMP_TEXT) {
     printf("%s ", message->topic);
     fwrite(text, 1, received.len, stdout);

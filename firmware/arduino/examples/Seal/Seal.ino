@@ -2,8 +2,9 @@
  * Publishes a sealed text every ten seconds, and prints the texts that other members of the channel seal. For an ESP32,
  * with the library PubSubClient.
  *
- * `ampoule provision boiler --format c -o identity.h` writes the identity, once. To try it: in a product it is flashed
- * with `ampoule image`, and identity() has no argument.
+ * `ampoule provision boiler --format c -o identity.h` writes the identity, once. To try it: K(0) stays in the sketch in
+ * flash then, and there is no forward secrecy against whoever reads it there and has recorded the control topics. In a
+ * product the identity is flashed with `ampoule image`, and identity() has no argument.
  */
 #include <WiFi.h>
 
@@ -25,8 +26,12 @@ static AmpoulePreferences storage;
 static Ampoule device;
 static unsigned long published;
 
-static void onText(const char *topic, const uint8_t *text, size_t len, const amp_received &)
+static void onText(const char *topic, const uint8_t *text, size_t len, const amp_received &received)
 {
+  if (received.part != 0 || !received.is_last) {
+    Serial.println("a part of a longer message, see amp_join()");
+    return;
+  }
   Serial.print(topic);
   Serial.print(": ");
   Serial.write(text, len);

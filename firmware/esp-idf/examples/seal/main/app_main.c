@@ -23,6 +23,10 @@ static void on_text(void *user, const char *topic, const uint8_t *text, size_t l
 {
   (void)user;
   (void)retained;
+  if (received->part != 0 || !received->is_last) {
+    ESP_LOGW(TAG, "%s: a part of a longer message, see amp_join()", topic);
+    return;
+  }
   ESP_LOGI(TAG, "%s: %.*s (sender %u)", topic, (int)len, (const char *)text, (unsigned)received->sender);
 }
 

@@ -1,4 +1,10 @@
-/* Publishes a sealed text every ten seconds, and logs the texts that other members of the channel seal. */
+/*
+ * Publishes a sealed text every ten seconds, and logs the texts that other members of the channel seal.
+ *
+ * The identity is compiled in, to try it: K(0) stays in the image in flash, whatever amp_zephyr does with its own copy,
+ * and whoever reads it there and has recorded the control topics can follow them. There is no forward secrecy against
+ * that. A product calls amp_zephyr_provision() in the factory, from an image that is erased afterwards.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -97,7 +103,9 @@ static void receive(const struct mqtt_publish_param *param)
   if (status != AMP_OK) {
     if (status != AMP_REFLECTED) LOG_WRN("%s: refused, %s", topic, amp_status_name(status));
   } else {
-    if (received.kind == AMP_TEXT) LOG_INF("%s: %.*s", topic, (int)received.len, (const char *)text);
+    const bool is_whole_text = received.part == 0 && received.is_last;
+    if (received.kind == AMP_TEXT && !is_whole_text) LOG_WRN("%s: a part of a longer message, see amp_join()", topic);
+    else if (received.kind == AMP_TEXT) LOG_INF("%s: %.*s", topic, (int)received.len, (const char *)text);
     if (received.changed) subscribe_control();
   }
   flush();
