@@ -12,12 +12,14 @@
  *   fail <n>    the next n calls of the port fail
  *   room <wanted> <room>    marks from which a blob is asked for, and marks that fit
  *   stay <n>    the next n times marks cannot be cleared
+ *   clock    microseconds of processor time so far
  *   zeros    bytes of the context, and of wasm3's heap, that are not zero
  */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ampoule.h"
@@ -311,6 +313,7 @@ static void run(char **words)
     else if (strcmp(name, "tick") == 0) status = amp_tick(&device);
     else if (strcmp(name, "close") == 0) amp_close(&device);
     else if (strcmp(name, "cut") == 0) cut_at = atol(words[1]), cut_bytes = atol(words[2]);
+    else if (strcmp(name, "clock") == 0) printf("%.0f ", 1e6 * (double)clock() / CLOCKS_PER_SEC);
     else if (strcmp(name, "zeros") == 0) printf("%u ", count_others());
     else if (strcmp(name, "fail") == 0) failures = atol(words[1]);
     else if (strcmp(name, "room") == 0) marks_max = (size_t)atol(words[1]), marks_room = (size_t)atol(words[2]);

@@ -57,16 +57,18 @@ describe("firmware, topics", need("cc"), () => {
     "a topic without a channel costs little when it comes again",
     inRealm(["b"], async (pump) => {
       const time = async (...topics: string[]): Promise<number> => {
-        const begin = performance.now();
+        // Of the processor, in the device: the machine may be busy with other things.
+        const clock = async (): Promise<number> => Number((await pump.ask("clock")).split(" ")[0]);
+        const begin = await clock();
         for (let i = 0; i < 100; ++i) {
           const answer = pump.ask("channel", topics[i % topics.length] ?? "");
           assert.equal(await answer, "NO_CHANNEL");
         }
-        return performance.now() - begin;
+        return (await clock()) - begin;
       };
       const both = await time("1/2/3/4/5/6/7", "7/6/5/4/3/2/1");
       const same = await time("1/2/3/4/5/6/7");
-      assert.ok(both > 3 * same, `${both} ms for two topics by turns, ${same} for one`);
+      assert.ok(both > 3 * same, `${both} us for two topics by turns, ${same} for one`);
     }),
   );
 
