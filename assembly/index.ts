@@ -56,6 +56,8 @@ import * as sessions from "./session";
 import * as states from "./state";
 import { BAD_ARGUMENT, BAD_TAG, OK, STORE_MARK } from "./status";
 
+if (FRAME != 16) ERROR("index: nothing may lie below the frame");
+
 /** End of the static data; the modules for devices leave this export to build/sizes.json. */
 export function memoryEnd(): i32 {
   return __heap_base as i32;

@@ -183,7 +183,6 @@ export const NODE_WORK: usize = memory.data(NODES_SIZE, 4);
 if (CHANNEL_STORED + 16 > FRAME_MAX) ERROR("layout: a channel chunk must fit the frame buffer");
 if (ROW_COPY + ROW_SIZE != PAYLOAD_KEY) ERROR("layout: the payload key must follow the row at hand");
 if (CHILDREN + PAIR_SIZE != NODE_KEY) ERROR("layout: the key of a node must follow those of its children");
-if (!AMP_KAT && FRAME != 16) ERROR("layout: nothing may lie below the frame");
 if (FRAME + FRAME_MAX != RECORD) ERROR("layout: the record must follow the frame");
 if (RECORD + 48 != OUT) ERROR("layout: what describes a frame must follow the record");
 if (OUT + 20 != ASK) ERROR("layout: whether to ask must follow what describes a frame");
