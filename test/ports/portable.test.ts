@@ -46,6 +46,16 @@ test(
   },
 );
 
+test("nor: no key stays on the stack, however it is optimized", need("cc"), () => {
+  for (const level of ["-O1", "-O2", "-Os", "-O3"]) {
+    // Bound at once: what binds a function at its first call saves registers on the stack. Reading what was left there is the test.
+    const flags = [level, "-Wl,-z,now", "-Wno-maybe-uninitialized"];
+    const program = compile("nor-residue", ["nor.c"], ...flags);
+    const { stdout } = spawnSync(program, { encoding: "utf8" });
+    assert.equal(stdout, "clean\n", level);
+  }
+});
+
 test("nor: scripts/nor-image.ts writes a new device once, for its owner alone", () => {
   const identity = { realm: bytes(8, 1), device: bytes(8, 2), key: bytes(16, 3), prefix: "ampoule" };
   const [file, image] = [join(DIR, "board.json"), join(DIR, "board.flash")];
