@@ -1,6 +1,6 @@
 // A member of its own process, to be killed: `member.ts URL IDENTITY NAME writer|reader`. It prints JSON lines, each
 // before what it tells of can have an effect: {"frame"} before a frame is on the wire, {"acked"} after the
-// broker has a message, {"got"} before a message is acknowledged.
+// broker has a message, {"got"} before a message is acknowledged, {"closed"} after all that a connection brought.
 
 import { writeSync } from "node:fs";
 import { connect, type StatusName } from "../../host/index.ts";
@@ -8,9 +8,17 @@ import { connect, type StatusName } from "../../host/index.ts";
 const [url = "", identity = "", name = "", role = ""] = process.argv.slice(2);
 const PACE_MS = 8;
 
-/** Written at once: a kill right after loses nothing. */
+/** Written at once: a kill right after loses nothing. The pipe may be full on a busy machine. */
 function tell(line: Record<string, unknown>): void {
-  writeSync(1, `${JSON.stringify(line)}\n`);
+  const bytes = Buffer.from(`${JSON.stringify(line)}\n`);
+  for (let written = 0; written < bytes.length; ) {
+    try {
+      written += writeSync(1, bytes, written);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+    }
+  }
 }
 
 const client = connect(url, {
@@ -35,6 +43,7 @@ client.raw.on("packetsend", (packet) => {
     step,
   });
 });
+client.on("close", () => tell({ closed: true }));
 client.on("error", (error) => tell({ error: error.message }));
 client.on("refused", ({ status }: { status: StatusName }) => tell({ refused: status }));
 
@@ -51,6 +60,9 @@ if (role === "writer") {
   client.once("keys", publishNext);
   if (client.ampoule.channelFor(topic) !== undefined) client.once("connect", publishNext);
 } else {
+  client.on("keys", () => {
+    if (client.ampoule.channelFor(topic) !== undefined) tell({ keys: true });
+  });
   client.on("message", (_topic, text) => tell({ got: text.toString() }));
   client.on("connect", () => client.subscribe("plant/+/live", { qos: 1 }, () => tell({ subscribed: true })));
 }
