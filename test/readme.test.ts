@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { startAedes } from "./support/brokers.ts";
+import { need } from "./support/need.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 const README = readFileSync(join(ROOT, "README.md"), "utf8");
@@ -47,6 +48,59 @@ export declare function onPayload(take: (topic: string, payload: Uint8Array) => 
   };
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
   await run(process.execPath, [join(ROOT, "node_modules/typescript/bin/tsc"), "--noEmit", "-p", folder]);
+});
+
+test("readme: its C compiles as it stands, where its names are declared", need("cc"), async () => {
+  const [calls = ""] = blocks("c");
+  assert.match(calls, /amp_protect\(/);
+  const results = calls.replaceAll(/^(?=amp_)/gm, "result |= ");
+  const program = `#include "ampoule.h"
+int use(const amp_identity *given, const amp_port *board, const char *topic, int retained);
+int use(const amp_identity *given, const amp_port *board, const char *topic, int retained)
+{
+  static amp_context device;
+  amp_identity identity = *given;
+  amp_port port = *board;
+  uint8_t text[64] = "21.5", payload[512];
+  size_t text_len = 4, payload_len = sizeof payload;
+  amp_sealed sealed;
+  amp_received received;
+  int result = 0;
+  ${results}
+  return result;
+}
+`;
+  const folder = mkdtempSync(join(tmpdir(), "ampoule-readme-"));
+  writeFileSync(join(folder, "program.c"), program);
+  const flags = [
+    "-std=c99",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-fsyntax-only",
+    "-I",
+    join(ROOT, "firmware/include"),
+  ];
+  await run("cc", [...flags, join(folder, "program.c")]);
+  rmSync(folder, { recursive: true });
+});
+
+test("readme: the instructions it gives for the Cortex-M3 and RV32IMAC are those that tests hold", () => {
+  const budgets = JSON.parse(readFileSync(join(ROOT, "test/mcu/budgets.json"), "utf8"));
+  const counts = Object.assign({}, ...Object.values(budgets)) as Record<string, number>;
+  const cell = (row: string, column: number) =>
+    Number(
+      README.split("\n")
+        .find((line) => line.startsWith(`| ${row}`))
+        ?.split("|")[column],
+    );
+  const holds = (shown: number, what: string, digits: number) =>
+    assert.equal(shown, Number(((counts[`${what}: seal1024`] ?? 0) / 1024).toFixed(digits)), what);
+  holds(cell("module as C, `-O2`", 2), "Cortex-M3, AOT -O2, bare-ascon", 1);
+  holds(cell("module as C, `-O2`", 3), "RV32IMAC, AOT -O2, bare-ascon", 1);
+  holds(cell("module as C, profiles", 2), "Cortex-M3, AOT -O2, bare-ascon-compiled", 1);
+  holds(cell("module in wasm3", 2), "Cortex-M3, wasm3, bare-ascon-interpreted", 0);
+  holds(cell("module in wasm3", 3), "RV32IMAC, wasm3, bare-ascon-interpreted", 0);
 });
 
 test("readme: its commands bring a sealed message from one member to another", async () => {
