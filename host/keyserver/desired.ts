@@ -160,28 +160,18 @@ export class Desired {
     this.#begin(channel, Math.max(channel.generation + 1, floor), keep);
     for (const member of active) {
       const steps = member.renew ? member.steps : Math.min(member.steps, left.get(member) ?? 1);
-      Object.assign(member, { from: 0, open: 0, to: leaseEnd(0, steps), replace: false, sent: false });
+      Object.assign(member, { from: 0, open: 0, to: leaseEnd(0, steps), sent: false });
       this.#records.saveMember(member);
     }
     if (channel.nextSender > SENDER_MAX) this.#renumberAll(channel, active);
   }
 
-  /** The member lost counters or windows: its next `set channel` replaces the channel under new numbers. */
+  /**
+   * The member lost counters or windows: everyone goes on in a new generation (SPEC V-2). What a broker holds back of it
+   * opens nothing of the old one again.
+   */
   lost(member: MemberRow): void {
-    member.replace = true;
-    this.#records.saveMember(member);
-  }
-
-  /** Gives a member whose old sender number went out a new one (SPEC V-2). */
-  renumber(channel: ChannelRow, member: MemberRow): void {
-    if (channel.step + channel.ahead + 1 > LAST_STEP || channel.nextSender + 1 > SENDER_MAX) {
-      this.newGeneration(channel, true);
-      return;
-    }
-    member.sender = this.#takeSender(channel);
-    if (member.will !== 0) member.will = this.#takeSender(channel);
-    member.sent = false;
-    this.#reopen(channel, member);
+    this.newGeneration(this.#channelById(member.channel), false);
   }
 
   /** A device without storage booted: nothing from before may be accepted, it may send at once (SPEC V-2). */
@@ -310,7 +300,6 @@ export class Desired {
       steps,
       renew: options.renew ?? true,
       writes: options.write ?? true,
-      replace: false,
       sent: false,
     });
   }
@@ -325,7 +314,9 @@ export class Desired {
     if (will !== (member.will !== 0)) {
       if (channel.nextSender > SENDER_MAX) this.newGeneration(channel, true);
       member.will = will ? this.#takeSender(channel) : 0;
-      member.replace = true;
+      this.#records.saveMember(member);
+      this.newGeneration(channel, true);
+      return;
     }
     this.#records.saveMember(member);
   }

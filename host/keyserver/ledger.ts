@@ -114,7 +114,7 @@ function lackOf(
   if (isExpired(channel, member) || isRefused(held, channel, setting)) {
     return { set: false, counters: false, first: 0 };
   }
-  const known = held !== undefined && held.generation === channel.generation && !member.replace;
+  const known = held !== undefined && held.generation === channel.generation;
   const first = Math.max(member.from, baseOf(channel), known ? held.granted + 1 : 0);
   const changed =
     !known || held.flags !== setting.flags || held.open < setting.open || held.granted < setting.to;
@@ -137,7 +137,6 @@ function jobFor(
   const commands: Command[] = [];
   if (set) {
     const setting = desired.setting(channel, member);
-    if (member.replace) commands.push({ kind: "drop", channel: channel.id });
     commands.push({ kind: "set", step: channel.step, v: desired.beacon(channel, channel.step), ...setting });
     commands.push(...nodeCommands(channel, desired.tree(channel).lease(first, member.to)));
   }
@@ -176,11 +175,6 @@ function settleDone(
   } else if (command.kind === "set") {
     const row = records.held(device.id).find((held) => held.channel === command.channel);
     records.saveHeld(afterSet(device.id, row, command));
-    const member = records.member(command.channel, device.id);
-    if (member?.replace && member.sender === command.sender) {
-      member.replace = false;
-      records.saveMember(member);
-    }
   } else if (command.kind === "nodes" && !gaps.has(command.channel)) {
     const row = heldOf(records, device, command.channel, command.generation);
     if (row !== undefined) records.saveHeld(afterNodes(records, desired, row, command.nodes));

@@ -94,7 +94,6 @@ export interface MemberRow {
   renew: boolean;
   writes: boolean;
   /** The next `set channel` must follow a `drop channel`. */
-  replace: boolean;
   /** Its sender number went out in some revision: counters under it may be used. */
   sent: boolean;
 }
@@ -447,7 +446,7 @@ export class Records {
 
   saveMember(row: MemberRow): void {
     this.#run(
-      "INSERT OR REPLACE INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT OR REPLACE INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       row.channel,
       row.device,
       row.sender,
@@ -458,7 +457,6 @@ export class Records {
       row.steps,
       Number(row.renew),
       Number(row.writes),
-      Number(row.replace),
       Number(row.sent),
     );
   }
@@ -776,7 +774,6 @@ function memberRow(row: Row): MemberRow {
     steps: int(row, "steps"),
     renew: flag(row, "renew"),
     writes: flag(row, "writes"),
-    replace: flag(row, "replace"),
     sent: flag(row, "sent"),
   };
 }

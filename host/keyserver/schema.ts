@@ -81,7 +81,6 @@ CREATE TABLE member (
   steps INTEGER NOT NULL,
   renew INTEGER NOT NULL,
   writes INTEGER NOT NULL,
-  replace INTEGER NOT NULL,
   sent INTEGER NOT NULL,
   PRIMARY KEY (channel, device)
 ) STRICT, WITHOUT ROWID;
@@ -141,5 +140,10 @@ CREATE TABLE past (
 export const MIGRATIONS: string[] = [
   `ALTER TABLE channel ADD COLUMN step_every INTEGER NOT NULL DEFAULT 86400;
    ALTER TABLE channel ADD COLUMN stepped_at INTEGER NOT NULL DEFAULT 0;`,
-  "ALTER TABLE device ADD COLUMN boot_sequence INTEGER;",
+  // What was given before has other locks and payloads: it is told again.
+  `ALTER TABLE device ADD COLUMN boot_sequence INTEGER;
+   ALTER TABLE member DROP COLUMN replace;
+   DELETE FROM revision;
+   UPDATE held SET generation = 0, lock = NULL, granted = -1;
+   UPDATE device SET ask = 1, synced = 0, blob_sequence = NULL;`,
 ];

@@ -224,7 +224,9 @@ export class Talk {
 
   /** SPEC V-11: a storing device's blob sequence only rises; an older one is a rollback or a clone. */
   #watchSequence(device: DeviceRow, ack: Answer, out: Outcome): void {
-    if (device.class === 0 && wentBack(device, ack)) {
+    // A device whose channels are shut says so until all of them were set anew, or dropped.
+    const shut = ack.bootSequence === SHUT && isComplete(this.#records, this.#desired, device);
+    if (device.class === 0 && (shut || wentBack(device, ack))) {
       const went = `its stored state went back from ${device.blobSequence} to ${ack.bootSequence}`;
       this.#raise(device, ack.bootSequence === SHUT ? "a record it stored is broken" : went, out);
       this.#loseAll(device);
@@ -236,7 +238,7 @@ export class Talk {
     Object.assign(device, { blobSequence, bootSequence });
   }
 
-  /** New sender numbers in all its channels. */
+  /** A new generation of all its channels. */
   #loseAll(device: DeviceRow): void {
     for (const member of this.#records.memberships(device.id)) this.#desired.lost(member);
   }
@@ -318,8 +320,8 @@ export class Talk {
   }
 
   /**
-   * Members whose channel can only be replaced get numbers that never went out (SPEC V-2). A reset
-   * replaces every channel, also one that was set after an earlier reset: its counters begin anew.
+   * Members whose channel can only be replaced get a new generation (SPEC V-2). A reset replaces every
+   * channel, also one that was set after an earlier reset: its counters begin anew.
    */
   #replaceWhatMust(device: DeviceRow): void {
     const reset = device.doubt === DOUBT.reset;
@@ -329,7 +331,6 @@ export class Talk {
       const member = this.#records.member(id, device.id) as MemberRow;
       const replaced = mustReplace(held.get(id), this.#desired.setting(channel, member));
       if (replaced || (reset && member.sent)) this.#desired.lost(member);
-      if (member.replace && member.sent) this.#desired.renumber(channel, member);
     }
   }
 

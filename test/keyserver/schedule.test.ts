@@ -197,6 +197,7 @@ function toSchema1(stage: Stage): void {
   for (const column of ["step_every", "stepped_at"])
     database.exec(`ALTER TABLE channel DROP COLUMN ${column}`);
   database.exec("ALTER TABLE device DROP COLUMN boot_sequence");
+  database.exec("ALTER TABLE member ADD COLUMN replace INTEGER NOT NULL DEFAULT 0");
   database.exec("PRAGMA user_version = 1");
   database.close();
 }
