@@ -51,29 +51,8 @@ export class MqttLink implements Link {
   async end(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
-    await this.#close();
+    await endClient(this.#client);
     for (const reject of [...this.#pending]) reject(new Error("the link has ended"));
-  }
-
-  #close(): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.#client.stream === undefined) {
-        resolve();
-        return;
-      }
-      if (!this.#client.connected) {
-        this.#client.end(true, () => resolve());
-        return;
-      }
-      const timer = setTimeout(() => {
-        this.#client.stream.destroy();
-        resolve();
-      }, END_MS);
-      this.#client.end(false, () => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
   }
 
   #settled(start: (done: (error?: Error) => void) => void): Promise<void> {
@@ -111,4 +90,26 @@ function pem(value: Uint8Array | string): Buffer | string {
 /** The same bytes as a Buffer: MQTT.js takes no plain Uint8Array. */
 export function toBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Ends a client in good order, and where the broker does not answer all the same. */
+export function endClient(client: MqttClient): Promise<void> {
+  return new Promise((resolve) => {
+    if (client.stream === undefined) {
+      resolve();
+      return;
+    }
+    if (!client.connected) {
+      client.end(true, () => resolve());
+      return;
+    }
+    const timer = setTimeout(() => {
+      client.stream.destroy();
+      resolve();
+    }, END_MS);
+    client.end(false, () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
 }

@@ -3,9 +3,7 @@
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import type { Relay } from "../bridge/bridge.ts";
 import type { LinkOptions } from "../world.ts";
-import { clientOptions, toBuffer } from "./link.ts";
-
-const END_MS = 2000;
+import { clientOptions, endClient, toBuffer } from "./link.ts";
 
 export class MqttRelay implements Relay {
   onConnect: Relay["onConnect"] = () => {};
@@ -59,19 +57,6 @@ export class MqttRelay implements Relay {
   }
 
   end(): Promise<void> {
-    return new Promise((resolve) => {
-      if (!this.#client.connected) {
-        this.#client.end(true, () => resolve());
-        return;
-      }
-      const timer = setTimeout(() => {
-        this.#client.stream.destroy();
-        resolve();
-      }, END_MS);
-      this.#client.end(false, () => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
+    return endClient(this.#client);
   }
 }
