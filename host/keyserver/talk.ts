@@ -208,8 +208,8 @@ export class Talk {
   /**
    * SPEC V-11. A hello may be an old one sent again, so nothing is concluded from it. A lower sequence asks
    * for an ack. A higher one counts if this hello came after the last ack and before anything else was
-   * given: then every later ack is younger than it. A revision that replaces channels stays: old hellos
-   * must not spend sender numbers.
+   * given: then every later ack is younger than it. A revision that resets stays: old hellos must not
+   * spend generations.
    */
   #compareSequence(device: DeviceRow, hello: Answer, out: Outcome): void {
     const waiting = this.#records.outstanding(device.id);
@@ -648,7 +648,7 @@ function answers(ack: Answer, row: RevisionRow, commands: Command[]): boolean {
 /** More than a query, and made anew it spends no sender number. */
 function isCheap(commands: Command[]): boolean {
   const kinds = commands.map((command) => command.kind);
-  return kinds.some((kind) => kind !== "query") && !kinds.includes("drop") && !kinds.includes("reset");
+  return kinds.some((kind) => kind !== "query") && !kinds.includes("reset");
 }
 
 function carriesKeys(commands: Command[]): boolean {
