@@ -9,12 +9,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { toHex } from "../../host/bytes.ts";
-import type { Build } from "../../host/core/engine.ts";
 import { need, needHeader } from "../support/need.ts";
 import { random } from "../twin/stage.ts";
-import { compile, shippedModule } from "./compile.ts";
+import { compile } from "./compile.ts";
 import { type Call, CortexM, type Skips } from "./cortex-m.ts";
-import { ShadowEngine } from "./engine.ts";
+import { SHIPPED, ShadowEngine, type Shipped } from "./engine.ts";
 import { LEAKS, ONE_COMPARISON, SOURCE } from "./leaks.ts";
 import { SMALL_MEMORY } from "./native.ts";
 import { Life, type Shape } from "./scenario.ts";
@@ -22,20 +21,21 @@ import { signaturesOf, Transcript } from "./transcript.ts";
 import { decode } from "./wasm.ts";
 
 const SECRETS = 20;
-const SHAPES: Record<Build, Shape[]> = {
+const ASCON_SHAPES: Shape[] = [
+  { suite: 0, size: 32 },
+  { suite: 1, size: 256 },
+];
+const SHAPES: Record<Exclude<Shipped, "host">, Shape[]> = {
   device: [
     { suite: 0, size: 256 },
     { suite: 1, size: 32 },
     { suite: 2, size: 32 },
     { suite: 3, size: 256 },
   ],
-  "device-ascon": [
-    { suite: 0, size: 32 },
-    { suite: 1, size: 256 },
-  ],
-  host: [],
+  "device-ascon": ASCON_SHAPES,
+  "device-ascon-interpreted": ASCON_SHAPES,
+  "device-ascon-compiled": ASCON_SHAPES,
 };
-const SUITES: Record<Build, number> = { device: 0b1111, "device-ascon": 0b0011, host: 0b1111 };
 const ALL = process.env.AMP_SWEEP === "all";
 const skip = need("arm-none-eabi-gcc", "cc").skip || needHeader("unicorn/unicorn.h", "libunicorn-dev").skip;
 
@@ -43,19 +43,13 @@ const root = mkdtempSync(join(tmpdir(), "ampoule-cortex-m-"));
 after(() => rmSync(root, { recursive: true }));
 
 /** The lines of what `live` does on a new device. */
-function transcriptOf(
-  engine: ShadowEngine,
-  build: Build,
-  shape: Shape,
-  seed: string,
-  live: (life: Life) => void,
-) {
+function transcriptOf(engine: ShadowEngine, shape: Shape, seed: string, live: (life: Life) => void) {
   let transcript: Transcript | undefined;
-  engine.record = (_, memory) => {
-    transcript = new Transcript(engine.notes(build).module, memory);
+  engine.record = (memory) => {
+    transcript = new Transcript(engine.notes.module, memory);
     return transcript;
   };
-  live(new Life(engine, SUITES[build], shape, seed));
+  live(new Life(engine, shape, seed));
   return (transcript as Transcript | undefined)?.lines ?? [];
 }
 
@@ -67,22 +61,22 @@ function differences(calls: Call[][], names: string[]): string[] {
   });
 }
 
-for (const build of ["device", "device-ascon"] as const) {
-  describe(`cortex-m, ${build}`, { skip }, () => {
+for (const shipped of Object.keys(SHAPES) as (keyof typeof SHAPES)[]) {
+  describe(`cortex-m, ${shipped}`, { skip }, () => {
     let engine: ShadowEngine;
     let machine: CortexM;
     let names: string[];
     before(async () => {
-      engine = await ShadowEngine.load([build]);
-      machine = new CortexM(root, shippedModule(build), "-Os");
-      names = signaturesOf(engine.notes(build).module).map(({ name }) => name);
+      engine = await ShadowEngine.load(shipped);
+      machine = new CortexM(root, engine.wasm, "-Os");
+      names = signaturesOf(engine.notes.module).map(({ name }) => name);
     });
 
-    for (const shape of SHAPES[build]) {
+    for (const shape of SHAPES[shipped]) {
       test(`suite ${shape.suite}, frames of ${shape.size}: one trace of each call for ${SECRETS} secrets`, (t) => {
         const seeds = Array.from({ length: SECRETS }, (_, i) => `secret ${i}`);
         const calls = seeds.map((seed) =>
-          machine.play(transcriptOf(engine, build, shape, seed, (life) => life.play())),
+          machine.play(transcriptOf(engine, shape, seed, (life) => life.play())),
         );
         const total = calls.flat().reduce((sum, { instructions }) => sum + instructions, 0);
         t.diagnostic(`${calls[0]?.length} calls, ${total} instructions`);
@@ -143,8 +137,8 @@ describe("cortex-m, one instruction skipped", { skip }, () => {
   let engine: ShadowEngine;
   let machine: CortexM;
   before(async () => {
-    engine = await ShadowEngine.load(["device"]);
-    machine = new CortexM(root, shippedModule("device"), "-Os");
+    engine = await ShadowEngine.load("device");
+    machine = new CortexM(root, engine.wasm, "-Os");
   });
 
   for (const suite of [0, 1, 2, 3]) {
@@ -158,14 +152,14 @@ describe("cortex-m, one instruction skipped", { skip }, () => {
       const some = stride === 1 ? "any instruction" : `each ${stride}th instruction`;
       test(`suite ${suite}: unprotect without ${some} accepts no forged frame: ${kind}`, (t) => {
         let text = "";
-        const lines = transcriptOf(engine, "device", { suite, size: 32 }, "skip", (life) => {
+        const lines = transcriptOf(engine, { suite, size: 32 }, "skip", (life) => {
           text = toHex(life.text());
           life.begin();
           // What is left of a frame that was opened makes acceptance easier.
           life.accept(0);
           life.refuse(life.forgeries(1)[kind] ?? new Uint8Array());
         });
-        const { FRAME } = engine.layout("device");
+        const { FRAME } = engine.layout;
         const skips = machine.skip(lines, { at: FRAME, size: 1024 }, text, stride);
         const { where, accepted, leaked, unlike, instructions, refused, trapped, crashed, endless } = skips;
         t.diagnostic(

@@ -2,6 +2,7 @@
 // use of a secret that is forbidden, which instructions ran, and which loads met a secret.
 
 import type { Build, Engine, Instance } from "../../host/core/engine.ts";
+import type { DeviceOptions } from "../twin/model.ts";
 import { compile, shippedModule } from "./compile.ts";
 import { LAYOUT_NAMES, type Labelled, type Layout, Policy, type Release, watchedOf } from "./policy.ts";
 import { type Finding, findingAt, forbiddenOf } from "./rules.ts";
@@ -15,11 +16,21 @@ const TELLER = `
   ${[...LAYOUT_NAMES, "verdict"].map((name) => `export function of_${name}(): i32 { return ${name} as i32; }`).join("\n")}
 `;
 
-/** The module of asconfig.json and its entry that a build is compiled from. */
-const ENTRIES: Record<Build, string> = {
-  device: "assembly/index.ts",
-  "device-ascon": "assembly/index.ts",
-  host: "assembly/host.ts",
+/** Every module that is shipped. A profile runs wherever device-ascon does. */
+export const SHIPPED = {
+  device: "device",
+  "device-ascon": "device-ascon",
+  "device-ascon-interpreted": "device-ascon",
+  "device-ascon-compiled": "device-ascon",
+  host: "host",
+} as const satisfies Record<string, Build>;
+
+export type Shipped = keyof typeof SHIPPED;
+
+const OPTIONS: Record<Build, Partial<DeviceOptions>> = {
+  device: { suites: 0b1111, layout: 1, channels: 4, senders: 8 },
+  "device-ascon": { suites: 0b0011, layout: 1, channels: 4, senders: 8 },
+  host: { suites: 0b1111, layout: 2, channels: 1024, senders: 65536 },
 };
 
 type Calls = Record<string, (...args: number[]) => number>;
@@ -115,39 +126,39 @@ export function run(compiled: WebAssembly.Module, notes: Notes, stored: (index: 
   return { calls, memory: bytes("memory"), shadow: bytes("shadow"), fold: () => notes.fold(noted) };
 }
 
-interface Prepared {
-  compiled: WebAssembly.Module;
-  layout: Layout;
-  notes: Notes;
-}
-
+/** One shipped module. */
 export class ShadowEngine implements Engine {
   readonly name = "shadow";
   readonly released = new Set<Release>();
   /** Begins to record an instance. */
-  record: ((build: Build, memory: Uint8Array) => Recorder) | undefined;
-  private readonly prepared: Map<Build, Prepared>;
+  record: ((memory: Uint8Array) => Recorder) | undefined;
+  readonly wasm: Uint8Array<ArrayBuffer>;
+  readonly layout: Layout;
+  readonly notes: Notes;
+  private readonly shipped: Shipped;
+  private readonly compiled: WebAssembly.Module;
 
-  private constructor(prepared: Map<Build, Prepared>) {
-    this.prepared = prepared;
+  private constructor(shipped: Shipped, wasm: Uint8Array<ArrayBuffer>, layout: Layout) {
+    this.shipped = shipped;
+    this.wasm = wasm;
+    this.layout = layout;
+    this.notes = new Notes(decode(wasm));
+    this.compiled = new WebAssembly.Module(shadowed(this.notes.module, watchedOf(layout)));
   }
 
-  static async load(builds: readonly Build[]): Promise<ShadowEngine> {
-    const prepared = new Map<Build, Prepared>();
-    for (const build of builds) prepared.set(build, await prepare(build));
-    return new ShadowEngine(prepared);
+  static async load(shipped: Shipped): Promise<ShadowEngine> {
+    const wasm = shippedModule(shipped);
+    return new ShadowEngine(shipped, wasm, await layoutOf(shipped, decode(wasm)));
   }
 
-  layout(build: Build): Layout {
-    return (this.prepared.get(build) as Prepared).layout;
-  }
-
-  notes(build: Build): Notes {
-    return (this.prepared.get(build) as Prepared).notes;
+  /** What makes a device one that runs the module. */
+  get options(): Partial<DeviceOptions> {
+    return OPTIONS[SHIPPED[this.shipped]];
   }
 
   instantiate(build: Build): Instance {
-    const { compiled, layout, notes } = this.prepared.get(build) as Prepared;
+    if (build !== SHIPPED[this.shipped]) throw new Error(`${this.shipped} is not a module for ${build}`);
+    const { compiled, layout, notes } = this;
     const running = run(compiled, notes, (index) => {
       step.stores.push([]);
       policy.stored(index);
@@ -157,7 +168,7 @@ export class ShadowEngine implements Engine {
     const policy = new Policy({ calls, memory, shadow }, layout, (range) => {
       (step.stores.at(-1) ?? step.labels).push(range);
     });
-    const record = this.record?.(build, memory);
+    const record = this.record?.(memory);
     const checked = (name: string, call: (...args: number[]) => number) => {
       if (QUIET.has(name)) return call;
       return (...args: number[]): number => {
@@ -203,19 +214,13 @@ export interface Recorder {
   after(step: Step): void;
 }
 
-async function prepare(build: Build): Promise<Prepared> {
-  const module = decode(shippedModule(build));
-  const layout = await layoutOf(build, module);
-  const compiled = new WebAssembly.Module(shadowed(module, watchedOf(layout)));
-  return { compiled, layout, notes: new Notes(module) };
-}
-
 /** Where the core has what, from a module whose constant data lies as in the shipped one. */
-async function layoutOf(build: Build, shipped: Module): Promise<Layout> {
-  const wasm = await compile(build, [ENTRIES[build]], TELLER);
+async function layoutOf(shipped: Shipped, module: Module): Promise<Layout> {
+  const entry = shipped === "host" ? "assembly/host.ts" : "assembly/index.ts";
+  const wasm = await compile(shipped, [entry], TELLER);
   const told = decode(wasm);
-  const data = (module: Module) => Buffer.from(module.data ?? []).toString("hex");
-  if (data(told) !== data(shipped)) throw new Error(`${build}: constant data lies elsewhere`);
+  const data = (of: Module) => Buffer.from(of.data ?? []).toString("hex");
+  if (data(told) !== data(module)) throw new Error(`${shipped}: constant data lies elsewhere`);
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(wasm));
   const names = [...LAYOUT_NAMES, "verdict"] as const;
   const entries = names.map((name) => [name, (exports[`of_${name}`] as () => number)()]);

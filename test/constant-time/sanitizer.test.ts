@@ -6,12 +6,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import type { Build } from "../../host/core/engine.ts";
 import { CoreModel } from "../core/adapter.ts";
 import { need } from "../support/need.ts";
 import { runCases } from "../twin/cases.ts";
-import { compile, shippedModule } from "./compile.ts";
-import { ShadowEngine } from "./engine.ts";
+import { compile } from "./compile.ts";
+import { SHIPPED, ShadowEngine, type Shipped } from "./engine.ts";
 import { LEAKS, SOURCE } from "./leaks.ts";
 import { cc, writeModule } from "./native.ts";
 import { watchedOf } from "./policy.ts";
@@ -52,28 +51,22 @@ function play(path: string, lines: string[]): { status: number | null; stdout: s
   return { status, stdout, stderr };
 }
 
-for (const build of ["device", "device-ascon"] as Build[]) {
-  test(`sanitizer: ${build} as C uses no secret in ${CASES} cases`, need("clang-16"), async (t) => {
-    const engine = await ShadowEngine.load([build]);
-    const { module } = engine.notes(build);
+const DEVICES = Object.keys(SHIPPED).filter((name) => name !== "host") as Shipped[];
+
+for (const shipped of DEVICES) {
+  test(`sanitizer: ${shipped} as C uses no secret in ${CASES} cases`, need("clang-16"), async (t) => {
+    const engine = await ShadowEngine.load(shipped);
+    const { module } = engine.notes;
     const transcripts: Transcript[] = [];
-    engine.record = (_, memory) => {
+    engine.record = (memory) => {
       const transcript = new Transcript(module, memory);
       transcripts.push(transcript);
       return transcript;
     };
-    const suites = build === "device" ? 0b1111 : 0b0011;
-    runCases(
-      (given) => new CoreModel(engine, { ...given, suites, layout: 1, channels: 4, senders: 8 }),
-      CASES,
-      SEED,
-    );
+    runCases((given) => new CoreModel(engine, { ...given, ...engine.options }), CASES, SEED);
     const lines = transcripts.flatMap((transcript) => transcript.lines);
     const calls = lines.filter((line) => line.startsWith("c")).length;
-    const { status, stdout, stderr } = play(
-      program(shippedModule(build), watchedOf(engine.layout(build))),
-      lines,
-    );
+    const { status, stdout, stderr } = play(program(engine.wasm, watchedOf(engine.layout)), lines);
     t.diagnostic(`${calls} calls`);
     assert.equal(stderr, "");
     assert.equal(status, 0);

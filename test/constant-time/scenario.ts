@@ -30,11 +30,11 @@ export class Life {
   private slots: [Bytes, Bytes] = [zeros(0), zeros(0)];
   private readonly marks: Bytes[] = [];
 
-  constructor(engine: ShadowEngine, suites: number, shape: Shape, seed: string) {
+  constructor(engine: ShadowEngine, shape: Shape, seed: string) {
     const { suite, size } = shape;
     this.seed = seed;
     this.shape = shape;
-    this.model = new CoreModel(engine, { ...STORING, suites });
+    this.model = new CoreModel(engine, { ...STORING, ...engine.options });
     this.id = channelId(REALM, TOPIC);
     this.client = new Client(REALM, DEVICE, this.secret("control key", 16));
     const scope = { suite, realm: REALM, id: this.id, generation: 7 };
@@ -97,10 +97,10 @@ export class Life {
     this.revise([{ code: 1, parameters: this.parameters }, ...nodeCommands(this.id, 7, nodes)]);
   }
 
-  /** A frame of a peer, its text of zeros: as long as fits. */
-  frame(counter: number, key = this.generation.key(0, 9), text = this.text()): Bytes {
+  /** A frame of a peer, its text as long as fits. */
+  frame(counter: number, step = 0, key = this.generation.key(step, 9), text = this.text()): Bytes {
     const { form, size } = this.parameters;
-    const position = { form, size, sender: 9, generation: 7, step: 0, counter };
+    const position = { form, size, sender: 9, generation: 7, step, counter };
     return sealFrame(position, key, topicAd(TOPIC), 0x80, text).frame;
   }
 
@@ -109,8 +109,8 @@ export class Life {
   }
 
   /** Opens a frame of the peer. */
-  accept(counter: number): void {
-    this.confirmed(this.read(this.frame(counter)));
+  accept(counter: number, step = 0): void {
+    this.confirmed(this.read(this.frame(counter, step)));
   }
 
   refuse(frame: Bytes): void {
@@ -129,8 +129,13 @@ export class Life {
       "a bit of the tag": tampered(good, -16),
       "a bit of the text": tampered(good, 8),
       "a tag of zeros": concat(good.slice(0, last), zeros(16)),
-      "sealed under a key of zeros": this.frame(counter, zeros(keySize(this.shape.suite))),
+      "sealed under a key of zeros": this.frame(counter, 0, zeros(keySize(this.shape.suite))),
     };
+  }
+
+  private restart(): void {
+    const slots: [Bytes, Bytes] = [this.slots[0], this.slots[1]];
+    this.must(this.model.restart(slots, this.marks, zeros(8)), "OK");
   }
 
   play(): void {
@@ -146,8 +151,13 @@ export class Life {
     // Another step: keys are cut and erased.
     this.revise([{ code: 1, parameters: { ...this.parameters, step: 3 } }]);
     this.confirmed(this.model.protect(hex(this.id), this.text(), TOPIC, false));
-    const slots: [Bytes, Bytes] = [this.slots[0], this.slots[1]];
-    this.must(this.model.restart(slots, this.marks, zeros(8)), "OK");
+    this.restart();
     this.confirmed(this.model.protect(hex(this.id), this.text(), TOPIC, false));
+    // Another generation: frames of the one before are opened by the secrets of steps that were kept.
+    this.accept(0, 3);
+    this.revise([{ code: 1, parameters: { ...this.parameters, generation: 8, flags: 0x80 } }]);
+    this.accept(1, 3);
+    this.restart();
+    this.accept(2, 3);
   }
 }

@@ -10,6 +10,8 @@ export interface Walked {
   /** Functions and instructions that some path from an export reaches. */
   functions: number;
   instructions: number;
+  /** Exports that paths begin at. */
+  roots: string[];
 }
 
 interface Frame {
@@ -39,7 +41,7 @@ export function walk(module: Module, loaded: (site: number) => number): Walked {
       );
     }
   } while (walker.changed);
-  return walker.walked();
+  return { ...walker.walked(), roots: exported.map(({ name }) => name) };
 }
 
 const join = (a: number[] | null, b: number[]): number[] =>
@@ -66,7 +68,7 @@ class Walker {
     this.known = new Map();
   }
 
-  walked(): Walked {
+  walked(): Omit<Walked, "roots"> {
     const functions = this.module.functions.filter(({ code }) =>
       code.some(({ site }) => this.reached.has(site)),
     );
