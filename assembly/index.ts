@@ -14,12 +14,12 @@
  * says MORE. On a refusal init() again and the other slot. Both blank (never
  * written): go on with K(0). None good otherwise: the device is lost. Then each whole mark of 48 bytes at FRAME and
  * loadMark(); BAD_RECORD is a broken mark. Records that are shorter, or whose last 8 bytes are 0xFF as erased flash has
- * them, were cut off: they are left out. Then loadEnd(), and if it was given a torn slot or a broken mark a blob is stored
- * at once.
+ * them, were cut off: they are left out. Then loadEnd().
  *
  * Storing a blob: saveBegin(), the 16 bytes at FRAME, then saveNext() until it gives 0, each chunk at FRAME; durable
  * in one slot; all of it again for the other one, slot 1 last, but a slot that may be torn first. Then marks may go, and
- * stored() once. If writing fails, nothing is lost: begin again. A device blob has at most 2,032 bytes.
+ * stored() once; until then everything is PENDING. If writing fails, nothing is lost: begin again. A device blob has at
+ * most 2,032 bytes.
  *
  * Which frame size: byte 21 of channelPtr(slot) times 8; byte 81 for the kept previous generation, if byte 82 is not 0
  * and the high nibble of the frame's second byte is that of the generation before. In a narrow channel (bit 2 of byte
@@ -117,10 +117,9 @@ export function loadMark(): i32 {
   return states.loadMark();
 }
 
-/** See state.ts: ends loading. Calls for a blob if a slot was torn or a mark broken (SPEC T-8). @returns OK */
+/** See state.ts: ends loading. OK; STORE_BLOB if a slot was torn or a mark broken (SPEC T-8): store a blob, call stored(). */
 export function loadEnd(torn: i32, sequence: i32, broken: i32): i32 {
-  states.loadEnd(torn, sequence, broken);
-  return OK;
+  return states.loadEnd(torn, sequence, broken);
 }
 
 /** See state.ts: begins a blob. The 16-byte header is at FRAME. @returns OK */

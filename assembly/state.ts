@@ -179,6 +179,8 @@ export function writeMark(what: i32, bound: i32): void {
 
 /** Begins a blob under a fresh sequence and writes its 16-byte header at FRAME. */
 export function saveBegin(): void {
+  // No answer tells of a sequence, and no mark is of one, of which no blob was stored.
+  movedState();
   store<u32>(MARK_NUMBER, 0);
   store<u32>(FRAME, MAGIC);
   store<u32>(FRAME, LAYOUT, 4);
@@ -360,9 +362,10 @@ export function setOwn(own: usize, step: i32, counter: i32, limit: i32): void {
  * @param torn 1 if a slot was neither valid nor blank
  * @param sequence that of the torn slot's header, if it has one
  * @param broken 1 if a mark did not verify
+ * @returns OK; STORE_BLOB after a lost write
  */
-export function loadEnd(torn: i32, sequence: i32, broken: i32): void {
-  if (!(torn | broken)) return;
+export function loadEnd(torn: i32, sequence: i32, broken: i32): i32 {
+  if (!(torn | broken)) return OK;
   const above = sequence - pub32(SEQUENCE);
   store<u32>(SEQUENCE, pub32(SEQUENCE) + (<u32>(above - 1) < <u32>SEQUENCE_REACH ? above : 1));
   here.slot = BEFORE_FIRST;
@@ -378,6 +381,7 @@ export function loadEnd(torn: i32, sequence: i32, broken: i32): void {
     restore(upTo(pub32(ROW_COPY + ROW_BOUND) + markBlock()));
     closeRow(nextRow - ROW_SIZE);
   }
+  return movedState();
 }
 
 function skipOwn(own: usize): void {

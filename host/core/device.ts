@@ -510,9 +510,9 @@ export class Device {
     for (const mark of marks) if (!this.#loadMark(mark)) broken = true;
     const loaded = valid[1] ? newer : 1 - newer;
     const sequence = torn ? sequenceOf(slots[valid[1] ? 1 - newer : newer]) : 0;
-    this.#calls.loadEnd(torn ? 1 : 0, Math.max(sequence, 0), broken ? 1 : 0);
+    const status = this.#calls.loadEnd(torn ? 1 : 0, Math.max(sequence, 0), broken ? 1 : 0);
     this.#suspect = loaded === 0 ? 1 : 0;
-    if (torn || broken || (newer === 0 && valid[1])) this.#storeBlob();
+    if (status === STATUS.STORE_BLOB || (newer === 0 && valid[1])) this.#storeBlob();
     else this.#eraseProvisionedKey();
   }
 

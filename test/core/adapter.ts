@@ -149,7 +149,10 @@ export class CoreModel implements DeviceModel {
       if (status === STATUS.NO_ROOM) return this.stop(STATUS.NO_ROOM);
       if (status === STATUS.BAD_RECORD) broken = 1;
     }
-    this.call("loadEnd", torn === undefined ? 0 : 1, torn ? Math.max(sequenceOf(torn), 0) : 0, broken);
+    const sequence = torn ? Math.max(sequenceOf(torn), 0) : 0;
+    if (this.call("loadEnd", torn === undefined ? 0 : 1, sequence, broken) === STATUS.STORE_BLOB) {
+      this.call("stored");
+    }
     return { status: STATUS.OK };
   }
 
@@ -351,6 +354,7 @@ export class CoreModel implements DeviceModel {
     const fits = Number.isInteger(sequence) && sequence > held && sequence <= SEQUENCE_MAX;
     if (this.options.class !== 0 || !fits) return { status: STATUS.BAD_ARGUMENT };
     const before = this.memory.slice(at, at + 12);
+    const due = this.memory.slice(this.places.state + DIRTY_AT, this.places.state + DIRTY_AT + 1);
     this.view.setUint32(at, sequence - 1, true);
     this.call("saveBegin");
     const parts = [this.memory.slice(this.frame, this.frame + BLOB_HEADER)];
@@ -359,6 +363,7 @@ export class CoreModel implements DeviceModel {
     }
     const after = this.memory.slice(at, at + 12);
     this.memory.set(before, at);
+    this.memory.set(due, this.places.state + DIRTY_AT);
     this.waiting = {
       kind: "blob",
       finish: () => {

@@ -8,7 +8,7 @@ import { placesOf } from "../../host/core/abi.ts";
 import { CoreTrapError } from "../../host/core/engine.ts";
 import { STATUS } from "../../host/status.ts";
 import { test, testEngine } from "../support/engines.ts";
-import { type Bytes, hex, run, utf8 } from "../twin/bytes.ts";
+import { type Bytes, concat, hex, run, utf8 } from "../twin/bytes.ts";
 import type { Command } from "../twin/control.ts";
 import { topicAd } from "../twin/frame.ts";
 import { Client, Generation, nodeCommands, parametersOf, revisionOf, sealMessage } from "../twin/server.ts";
@@ -177,6 +177,34 @@ test("core: a device that was given only its storage key has no identity until a
   assert.equal(calls.answer?.(0, 0), STATUS.NO_IDENTITY);
 });
 
+test("core: after a lost write nothing goes on before a blob is stored [T-8]", () => {
+  const { calls, memory } = engine.instantiate("device");
+  const identity = concat(REALM, DEVICE, new Uint8Array(8), KEY);
+  for (const [torn, broken] of [[0, 0] as const, [1, 0] as const, [0, 1] as const]) {
+    memory.set(identity, calls.buffers?.() as number);
+    calls.init?.(0, 0);
+    const isLost = torn + broken > 0;
+    assert.equal(calls.loadEnd?.(torn, 0, broken), isLost ? STATUS.STORE_BLOB : STATUS.OK);
+    assert.equal(calls.answer?.(0, 0), isLost ? STATUS.PENDING : STATUS.OK);
+    calls.stored?.();
+    assert.equal(calls.answer?.(0, 0), STATUS.OK);
+  }
+});
+
+test("core: nothing goes on between the chunks of a blob, or before it is stored [T-7]", () => {
+  const { model, id, peer } = busyDevice();
+  const { calls } = model.instance;
+  calls.saveBegin?.();
+  assert.equal(calls.protect?.(0, 0, 0, 1, 0, 0), STATUS.BAD_ORDER);
+  while (calls.saveNext?.() ?? 0);
+  for (const kind of [0, 1]) assert.equal(calls.answer?.(kind, 0), STATUS.PENDING);
+  assert.equal(model.protect(hex(id), utf8("x"), "a/b", false).status, STATUS.PENDING);
+  assert.equal(model.unprotect(hex(id), peer(5), "a/b", false).status, STATUS.PENDING);
+  calls.stored?.();
+  assert.equal(calls.answer?.(0, 0), STATUS.OK);
+  assert.equal(model.protect(hex(id), utf8("x"), "a/b", false).status, STATUS.OK);
+});
+
 test("core: a blob has an identity with its last chunk, and nothing is done before [T-3, T-6]", () => {
   const { model } = busyDevice();
   const { calls, memory } = model.instance;
@@ -217,15 +245,6 @@ test("core: saving drops a payload whose mark waits, so it is not taken by anoth
   assert.equal(model.unprotect(hex(id), again, "a/b", false).status, STATUS.STORE_MARK);
   model.confirm(true);
   assert.equal(model.unprotect(hex(id), frame, "a/b", false).status, STATUS.REPLAYED);
-});
-
-test("core: nothing is sealed or opened between the chunks of a blob", () => {
-  const { model, id } = busyDevice();
-  const { calls } = model.instance;
-  calls.saveBegin?.();
-  assert.equal(calls.protect?.(0, 0, 0, 1, 0, 0), STATUS.BAD_ORDER);
-  while (calls.saveNext?.() ?? 0);
-  assert.equal(model.protect(hex(id), utf8("x"), "a/b", false).status, STATUS.OK);
 });
 
 test("core: a control payload leaves nothing of itself, applied or refused in its last frame [C-4, N-3]", () => {

@@ -13,7 +13,7 @@ interface Sizes {
 /** Sizes in bytes: the limit is what was reached, rounded up; the target is what was aimed at. */
 const BUDGETS = [
   { build: "device-ascon", limit: 10_128, target: 8192 },
-  { build: "device", limit: 11_408, target: 10_240 },
+  { build: "device", limit: 11_416, target: 10_240 },
 ] as const;
 
 /** Linear memory beside the frame buffer and the topic buffer of a device. */

@@ -309,6 +309,34 @@ test(
 );
 
 test(
+  "keyserver: a disk that is full while a blob is wanted is no state that went back [T-7, V-11]",
+  onStage(async (stage) => {
+    const [a, b] = members(stage, "a", ["a", "b"], { markBlock: 1 });
+    stage.start();
+    for (const peer of [a, b]) peer.connect();
+    await stage.run(5000);
+    const { store } = a;
+    Object.assign(store, {
+      wantsBlob: () => true,
+      writeSlot: () => {
+        throw new Error("no space left");
+      },
+    });
+    a.seal("a");
+    for (let i = 0; i < 3; i++) assert.throws(() => a.seal("a"), /no space/);
+    assert.throws(() => a.hello(), /no space/);
+    await stage.run(1000);
+    for (const name of ["wantsBlob", "writeSlot"]) Reflect.deleteProperty(store, name);
+    a.reboot();
+    a.connect();
+    await stage.run(10_000);
+    assert.deepEqual(stage.heard("alarm"), []);
+    assert.equal(a.channel("a")?.generation, 1);
+    assert.equal(b.open("a", a.seal("a")), "text");
+  }),
+);
+
+test(
   "keyserver: a member whose mark is broken makes everyone begin anew, once for each, and goes on [T-8, V-11]",
   onStage(async (stage) => {
     const [a, b] = members(stage, "a", ["a", "b"], { markBlock: 1 });
