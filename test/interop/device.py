@@ -558,6 +558,7 @@ class Device:
         self.pause = 0  # payloads until beacons are tried again [B-4]
         self.pending = None  # ("mark", then) or ("blob", then)
         self.blob_due = False
+        self.order, self.must_store = (0, 1), False  # of slots, when a blob is stored; after loading [T-7, T-8]
         self.lost = False
         self._clear_outputs()
 
@@ -1265,11 +1266,14 @@ class Device:
             return "BAD_RECORD"
         if valid:
             newest = max(valid, key=lambda o: o[0])
+            if opened.index(newest) == 0:  # the other one may be torn, or of before
+                self.order, self.must_store = (1, 0, 1), True
             self.sequence = self.boot_sequence = newest[0]
             self._take_blob(*newest[1:])
         broken = [self._take_mark(mark) for mark in marks]
         if torn is not None or any(broken):
             self._after_lost_write(torn or b"", any(broken))
+            self.must_store = True
         self.highest_sequence = self.sequence
         return "OK"
 
@@ -1483,6 +1487,8 @@ class Member:
             self.device = Device(realm, ident, key, storage_key=self.store.read("storage.key") or None)
             self.store.write_storage_key(self.device.storage_key)
             status = self.device.load([self.store.read("slot0"), self.store.read("slot1")], self.store.marks())
+            if status == "OK" and self.device.must_store:
+                self._save()
             emit("boot", status=status, sequence=self.device.sequence)
         prefix = self.identity["prefix"]
         self.down, self.up = (f"{prefix}/{self.identity['device']}/{way}" for way in ("down", "up"))
@@ -1623,10 +1629,11 @@ class Member:
 
     def _save(self):
         """[T-7] Both slots, a sequence each; then the marks of older sequences may go."""
-        for slot in (0, 1):
+        for slot in self.device.order:
             self.device.save_blob(self.device.highest_sequence + 1)
             self.store.write_slot(slot, self.device.record)
             self.device.confirm(True)
+        self.device.order = (0, 1)
         self.store.drop_marks()
 
     def _forget_first_key(self):

@@ -437,7 +437,10 @@ describe("python at a broker", need("python3"), () => {
   });
 
   test("python: skips counters after a torn slot, and its AEAD suites wait [T-8, P-5]", async () => {
-    await restart(() => writeFileSync(join(realm.dir, "py.state", "slot0"), "torn"));
+    const slots = [0, 1].map((index) => join(realm.dir, "py.state", `slot${index}`));
+    await restart(() => writeFileSync(slots[0] as string, "torn"));
+    const [first, second] = slots.map((path) => readFileSync(path));
+    assert.equal(first?.length, second?.length, "a blob was stored before anything else");
     const plain = await publish("plant/py/live", "after a torn slot");
     await desk.event({ text: "after a torn slot" });
     assert.ok(Number(plain.counter) >= 1024);
