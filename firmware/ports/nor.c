@@ -290,7 +290,7 @@ int amp_nor_mark_next(amp_nor *nor, uint32_t *cursor, uint8_t mark[AMP_MARK_SIZE
   uint8_t kept[UNIT];
   if (nor->marks_lost != 0 && *cursor == 0) {
     *cursor = 1;
-    memset(mark, 0xff, AMP_MARK_SIZE);
+    memset(mark, 0, AMP_MARK_SIZE);
     return AMP_NOR_OK;
   }
   while (*cursor < nor->marks_end) {

@@ -59,7 +59,7 @@ typedef struct amp_nor {
   uint32_t marks_sector, marks_number;
   /** Records of that sector that are used, torn ones too. */
   uint32_t marks_end;
-  /** 1 when marks cannot be told from damage: a lost write is reported. */
+  /** 1 when marks cannot be told from damage: a broken one is reported. */
   uint8_t marks_lost;
   uint8_t slot;
   /** Where mark_read() goes on: the record behind the mark of the last index. */
@@ -123,7 +123,7 @@ int amp_nor_slot_end(amp_nor *nor);
  * The next mark at or after *cursor, which begins at 0 and is moved on.
  *
  * AMP_NOR_OK; AMP_NOR_END: no more; AMP_NOR_FAILED. Records that were cut off are left out. Where the log is damaged as
- * a whole, one mark of ones is given, which verifies nowhere: a lost write.
+ * a whole, one mark of zeros is given, which verifies nowhere: a broken one (SPEC T-8). Ones would be one that was cut off.
  */
 int amp_nor_mark_next(amp_nor *nor, uint32_t *cursor, uint8_t mark[AMP_MARK_SIZE]);
 

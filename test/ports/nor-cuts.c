@@ -293,6 +293,9 @@ static void provision(amp_nor *nor, model *m)
   }
 }
 
+/** How a mark ends that was cut off (SPEC T-8). */
+static const uint8_t ONES[8] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
 /** Flips every bit of both slots and the marks of a full life: nothing that is damaged may read as never written. */
 static const char *damage(void)
 {
@@ -317,6 +320,9 @@ static const char *damage(void)
       cells[cursor + SECTOR - 8 + bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
     if (amp_nor_open(&nor, &CHIP) != AMP_NOR_OK || !nor.marks_lost) return "a log without heads is not missed";
+    marks = 0;
+    if (amp_nor_mark_next(&nor, &marks, buffer) != AMP_NOR_OK) return "a log without heads has no mark to tell of it";
+    if (memcmp(buffer + AMP_MARK_SIZE - 8, ONES, 8) == 0) return "a log without heads reads as a mark that was cut off";
     for (cursor = 3 * SECTOR; cursor < SIZE; cursor += SECTOR) {
       cells[cursor + bit / 8] ^= (uint8_t)(1u << bit % 8);
       cells[cursor + SECTOR - 8 + bit / 8] ^= (uint8_t)(1u << bit % 8);
