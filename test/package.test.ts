@@ -20,6 +20,7 @@ import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { extract } from "tar";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const MODULES = join(ROOT, "node_modules");
@@ -114,7 +115,7 @@ before(() => {
   assert.ok(statSync(join(PROJECT, archive)).size < PACKED_MAX, "the archive has grown");
   mkdirSync(dirname(BIN), { recursive: true });
   mkdirSync(PACKAGE);
-  ok("tar", ["-xzf", join(PROJECT, archive), "-C", PACKAGE, "--strip-components=1"]);
+  extract({ file: join(PROJECT, archive), cwd: PACKAGE, strip: 1, sync: true });
   const { dependencies, bin } = JSON.parse(packaged("package.json"));
   for (const name of [...Object.keys(dependencies), "@types/node"]) {
     const link = join(PROJECT, "node_modules", name);
