@@ -103,7 +103,9 @@ test("readme: the instructions it gives for the Cortex-M3 and RV32IMAC are those
   holds(cell("module in wasm3", 3), "RV32IMAC, wasm3, bare-ascon-interpreted", 0);
 });
 
-test("readme: its commands bring a sealed message from one member to another", async () => {
+const shell = need("bash", "uptime");
+
+test("readme: its commands bring a sealed message from one member to another", shell, async () => {
   const shown = blocks("console").find((block) => block.includes("ampoule init")) ?? "";
   await using broker = await startAedes();
   const commands = shown

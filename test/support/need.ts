@@ -10,6 +10,7 @@ const PACKAGES: Record<string, string> = {
   mosquitto_passwd: "mosquitto",
   "qemu-system-riscv32": "qemu-system-misc",
   "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf",
+  uptime: "procps",
   wasm2c: "wabt",
   "xtensa-lx106-elf-gcc": "gcc-xtensa-lx106",
 };
