@@ -21,7 +21,8 @@ export function pip(name: string, version: string): { path: string; options: { s
   const part = `${path}.${process.pid}.part`;
   mkdirSync(part, { recursive: true });
   try {
-    const args = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"];
+    // In one word: of `-m pip install` pyenv makes more, and builds its commands anew behind a lock of its own.
+    const args = ["-mpip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"];
     const ran = spawnSync("python3", [...args, "--target", part, `${name}==${version}`], {
       encoding: "utf8",
       timeout: LIMIT_MS,
