@@ -163,7 +163,8 @@ export class Desired {
       Object.assign(member, { from: 0, open: 0, to: leaseEnd(0, steps), sent: false });
       this.#records.saveMember(member);
     }
-    if (channel.nextSender > SENDER_MAX) this.#renumberAll(channel, active);
+    // A newcomer takes two at most.
+    if (channel.nextSender + 1 > SENDER_MAX) this.#renumberAll(channel, active);
   }
 
   /**
@@ -312,7 +313,7 @@ export class Desired {
     if (member.to < first + member.steps - 1) member.to = Math.max(member.to, leaseEnd(first, member.steps));
     const will = options.will ?? member.will !== 0;
     if (will !== (member.will !== 0)) {
-      if (channel.nextSender > SENDER_MAX) this.newGeneration(channel, true);
+      // One beyond the last: all are numbered anew.
       member.will = will ? this.#takeSender(channel) : 0;
       this.#records.saveMember(member);
       this.newGeneration(channel, true);

@@ -51,6 +51,41 @@ test(
   }),
 );
 
+for (const next of [65533, 65534, 65535, 65536]) {
+  test(
+    `keyserver: numbers all members anew when ${next} is the next sender, and gives none twice [V-1]`,
+    onStage(async (stage) => {
+      const { server } = stage;
+      server.createChannel("a");
+      const names = ["u", "v", "w", "x"];
+      for (const name of names) stage.peer(name);
+      for (const name of ["u", "v", "w"]) server.grant("a", name);
+      server.revoke("a", "u");
+      for (const change of [
+        () => server.grant("a", "w", { will: true }),
+        () => server.grant("a", "x", { will: true }),
+      ]) {
+        const database = stage.world.database(stage.path);
+        database.exec(`UPDATE channel SET next_sender = max(next_sender, ${next})`);
+        database.close();
+        change();
+        const numbers = server
+          .channel("a")
+          .members.flatMap(({ sender, will }) => (will ? [sender, will] : [sender]));
+        assert.equal(new Set(numbers).size, numbers.length, `${numbers}`);
+        assert.ok(
+          numbers.every((number) => number > 0 && number <= 65535),
+          `${numbers}`,
+        );
+      }
+      stage.start();
+      for (const peer of stage.peers) peer.connect();
+      await stage.run(10_000);
+      assert.equal(stage.peers[3]?.open("a", stage.peers[2]?.seal("a") as Uint8Array), "text");
+    }),
+  );
+}
+
 test(
   "keyserver: refuses filters that can match the same topic, or control and epoch topics [V-1]",
   onStage((stage) => {
