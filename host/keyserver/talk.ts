@@ -107,7 +107,6 @@ export class Talk {
       return;
     }
     device.lastSeen = this.#world.now();
-    device.far = false;
     if (!this.#isBelievable(device, heard, out)) return;
     if (heard.session !== undefined && !heard.session.confirmed) this.#confirm(device, heard.session, out);
     this.#settleRatchet(device, heard, out);
@@ -167,6 +166,8 @@ export class Talk {
     }
     this.#records.removeOutstanding(device.id);
     out.erased = true;
+    // Only now: what was heard before may have been said to a later state of this database, and sent again.
+    device.far = false;
     if (commands[0]?.kind === "reset" && ack.statuses[0] === STATUS.OK) device.doubt = DOUBT.wasReset;
     settle(this.#records, this.#desired, device, waiting.revision, commands, ack.statuses, out);
     if (commands.some((command) => this.#isOvertaken(command))) device.ask = true;
@@ -583,7 +584,8 @@ export class Talk {
   /** After a restore the device may have ratcheted on; only ratchets without fresh bytes can be followed. */
   #openFar(device: DeviceRow, topic: string, header: UpHeader, payload: Uint8Array): Heard | undefined {
     const now = this.#world.now();
-    if (now - (this.#farTried.get(device.id) ?? Number.NEGATIVE_INFINITY) < FAR_PAUSE_MS) return undefined;
+    const age = now - (this.#farTried.get(device.id) ?? Number.NEGATIVE_INFINITY);
+    if (age >= 0 && age < FAR_PAUSE_MS) return undefined;
     this.#farTried.set(device.id, now);
     const keys = this.#records.controlKeys(device.id);
     let [key, version] = keys.next ? [keys.next.key, device.version + 1] : [keys.key, device.version];

@@ -233,6 +233,43 @@ test(
 );
 
 test(
+  "keyserver: what a device said before its server was restored does not hide how far its keys went [V-7]",
+  onStage(
+    async (stage) => {
+      const [a] = members(stage, ["a"]);
+      stage.start();
+      a.connect();
+      await stage.run(5000);
+      const said = stage.hub.log
+        .filter(({ topic }) => topic === a.device.upTopic)
+        .map(({ payload }) => payload);
+      await backUp(stage);
+      for (let i = 0; i < 3; i++) {
+        stage.server.rotate("a");
+        await stage.run(3000);
+      }
+      said.push(
+        ...stage.hub.log.filter(({ topic }) => topic === a.device.upTopic).map(({ payload }) => payload),
+      );
+      a.disconnect();
+      restore(stage);
+      for (const payload of said) {
+        stage.hub.publish(a.device.upTopic, payload, false);
+        await stage.run(100);
+      }
+      stage.world.turnBack(3_600_000);
+      for (let i = 0; i < 2; i++) {
+        a.disconnect();
+        a.connect();
+        await stage.run(60_000);
+      }
+      assert.deepEqual(stage.behind(), []);
+    },
+    { recoverable: true },
+  ),
+);
+
+test(
   "keyserver: an older database put back in silence is found by the first hello [V-7]",
   onStage(
     async (stage) => {
