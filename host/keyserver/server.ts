@@ -138,6 +138,7 @@ export class KeyServer {
   #pollTimer: Timer = null;
   #moveTimer: Timer = null;
   #soonTimer: Timer = null;
+  #retryTimer: Timer = null;
   #dataVersion = 0;
   #erasureOwed = false;
   /** Revisions were taken back, and their devices wait for others. */
@@ -313,11 +314,12 @@ export class KeyServer {
     const link = this.#link;
     this.#link = null;
     this.#connected = false;
-    for (const timer of [this.#pollTimer, this.#moveTimer, this.#soonTimer]) this.#world.clearTimer(timer);
+    const timers = [this.#pollTimer, this.#moveTimer, this.#soonTimer, this.#retryTimer];
+    for (const timer of timers) this.#world.clearTimer(timer);
     for (const { timer } of this.#resends.values()) this.#world.clearTimer(timer);
     this.#resends.clear();
     this.#announced.clear();
-    this.#moveTimer = this.#soonTimer = null;
+    this.#moveTimer = this.#soonTimer = this.#retryTimer = null;
     return link;
   }
 
@@ -431,7 +433,10 @@ export class KeyServer {
     const writes = (id: string) => this.#records.memberships(id).some((member) => member.writes);
     const readers = devices.filter((id) => !writes(id));
     for (const id of [...readers, ...devices.filter(writes)]) this.#reconcile(id, again);
-    this.#guard(() => this.#commit((out) => this.#announceAll(out)));
+    this.#guard(() => {
+      const told = this.#commit((out) => this.#announceAll(out));
+      for (const [channel, epoch] of told) this.#announced.set(channel, epoch);
+    });
     for (const channel of this.#records.beaconsToClear()) this.#clearBeacon(channel);
     if (this.#unserved) this.#soon();
     this.#armMove();
@@ -441,18 +446,20 @@ export class KeyServer {
     this.#guard(() => this.#commit((out) => this.#talk.reconcile(id, again, out)));
   }
 
-  /** SPEC B-2, for every channel whose epoch was not announced on this connection. */
-  #announceAll(out: Outcome): void {
+  /** SPEC B-2, for every channel whose epoch was not announced on this connection; returns those epochs. */
+  #announceAll(out: Outcome): [string, string][] {
+    const told: [string, string][] = [];
     for (const channel of this.#records.channels()) {
       const epoch = `${channel.generation}.${channel.step}`;
       if (this.#announced.get(channel.id) === epoch) continue;
-      this.#announced.set(channel.id, epoch);
+      told.push([channel.id, epoch]);
       const form = (channel.suite << 2) | (channel.shortTag ? 16 : 0);
       const v = this.#desired.beacon(channel, channel.step);
       const payload = concat(Uint8Array.of(form), u32(channel.generation), u32(channel.step), v);
       out.publications.push({ topic: this.#epochTopic(channel.id), payload, retain: true });
       out.tell("beacon", { channel: channel.filter, detail: epoch });
     }
+    return told;
   }
 
   #clearBeacon(channel: string): void {
@@ -579,13 +586,17 @@ export class KeyServer {
     this.#reconcileAll(false);
   }
 
-  /** Nothing that arrives stops the server: a failure is told and the rest goes on. */
+  /** Nothing that arrives stops the server: a failure is told, the rest goes on, and later it is tried again. */
   #guard(run: () => void): void {
     if (this.#link === null) return;
     try {
       run();
     } catch (error) {
       this.onEvent({ kind: "error", detail: error instanceof Error ? error.message : String(error) });
+      this.#retryTimer ??= this.#world.setTimer(this.#tuning.resend, () => {
+        this.#retryTimer = null;
+        this.#guard(() => this.#reconcileAll(false));
+      });
     }
   }
 

@@ -8,6 +8,8 @@ import { KeyServer } from "../../host/keyserver/server.ts";
 import type { Database, World } from "../../host/world.ts";
 import { ENGINE, HubLink, onStage, Peer, type Stage, TUNING } from "./stage.ts";
 
+const HOUR_MS = 3_600_000;
+
 test(
   "keyserver: changes of another process reach the devices",
   onStage(async (stage) => {
@@ -112,6 +114,46 @@ test(
     server.close();
   }),
 );
+
+for (const sql of ["BEGIN IMMEDIATE", "COMMIT"]) {
+  test(
+    `keyserver: a revocation that could not be carried out for an hour (${sql}) is, unasked, when the disk has room [V-10]`,
+    onStage(async (stage) => {
+      let failing = false;
+      const world = watched(stage.world, (text) => {
+        if (failing && text === sql) throw new Error("the disk is full");
+      });
+      const [a, b] = [stage.peer("a"), stage.peer("b")];
+      stage.server.createChannel("x");
+      for (const name of ["a", "b"]) stage.server.grant("x", name);
+      const unlock = { keyFile: `${stage.directory}/realm.key` };
+      const server = KeyServer.open({ world, path: stage.path, unlock, engine: ENGINE, tuning: TUNING });
+      let errors = 0;
+      server.onEvent = ({ kind }) => (errors += Number(kind === "error"));
+      server.start(stage.hub.link());
+      for (const peer of [a, b]) peer.connect();
+      await stage.run(2 * HOUR_MS);
+      failing = true;
+      stage.server.revoke("x", "b");
+      await stage.run(HOUR_MS);
+      assert.equal(b.open("x", a.seal("x")), "text", "nobody has heard of it");
+      assert.ok(errors > 0 && errors < 5000, `${errors} errors`);
+      failing = false;
+      await stage.run(60_000);
+      assert.equal(a.channel("x")?.generation, 2);
+      assert.equal(
+        b.try(() => b.open("x", a.seal("x"))),
+        "NO_CHANNEL",
+      );
+      assert.equal(
+        (stage.hub.retained.get(a.device.epochTopic(a.device.channelId("x"))) as Uint8Array)[1],
+        2,
+      );
+      await server.stop();
+      server.close();
+    }),
+  );
+}
 
 test(
   "keyserver: beacons are retained, and cleared when their channel is deleted [B-2]",
