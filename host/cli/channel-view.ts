@@ -71,6 +71,7 @@ function memberTable({ members }: ChannelState): string {
 }
 
 /** A member does not read what was sealed before its opening. */
-function lease({ from, open, to }: MemberState): string {
+function lease({ from, open, to, suspendedTo }: MemberState): string {
+  if (suspendedTo > 0) return `suspended to ${new Date(suspendedTo).toISOString()}`;
   return `${Math.max(from, open)} to ${to}`;
 }

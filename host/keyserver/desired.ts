@@ -53,6 +53,8 @@ const SENDER_MAX = 0xffff;
 const GENERATION_MAX = 0xffffffff;
 const COUNTERS = 65536;
 const STEP_EVERY = 86_400;
+/** Generations that may begin at once because one member lost something, before they are spread over time. */
+const LOSSES_AT_ONCE = 3;
 const STEP_EVERY_MIN = 60;
 const STEP_EVERY_MAX = 0xffffffff;
 const EPOCH_2025 = Date.UTC(2025, 0, 1);
@@ -149,18 +151,22 @@ export class Desired {
     return true;
   }
 
-  /** Draws a new generation. `keep`: members may go on reading the steps of the old one that are in use. */
+  /**
+   * Draws a new generation. `keep`: members may go on reading the steps of the old one that are in use, unless one is
+   * suspended, whose windows of it count no more.
+   */
   newGeneration(channel: ChannelRow, keep: boolean, floor = 0): void {
     const members = this.#records.members(channel.id);
+    const keeps = keep && !members.some(isSuspended);
     const active = members.filter((member) => member.renew || member.to >= channel.step);
     for (const member of members) {
       if (!active.includes(member)) this.#records.removeMember(channel.id, member.device);
     }
     const left = new Map(active.map((member) => [member, member.to - channel.step + 1]));
-    this.#begin(channel, Math.max(channel.generation + 1, floor), keep);
+    this.#begin(channel, Math.max(channel.generation + 1, floor), keeps);
     for (const member of active) {
       const steps = member.renew ? member.steps : Math.min(member.steps, left.get(member) ?? 1);
-      Object.assign(member, { from: 0, open: 0, to: leaseEnd(0, steps), sent: false });
+      Object.assign(member, { from: 0, open: 0, to: leaseEnd(0, steps), sent: false, suspendedTo: 0 });
       this.#records.saveMember(member);
     }
     // A newcomer takes two at most.
@@ -169,17 +175,54 @@ export class Desired {
 
   /**
    * The member lost counters or windows: everyone goes on in a new generation (SPEC V-2). What a broker holds back of it
-   * opens nothing of the old one again.
+   * opens nothing of the old one again. A member that costs too many is suspended instead, until the next one is due
+   * (SPEC V-12).
    */
-  lost(member: MemberRow): void {
-    this.newGeneration(this.#channelById(member.channel), false);
+  lost(member: MemberRow, floor = 0): void {
+    const channel = this.#channelById(member.channel);
+    const isFresh = !member.sent && !channel.keep && channel.generation >= floor;
+    if (isFresh || isSuspended(member)) return;
+    const now = this.#world.now();
+    const paidTo = this.#paidTo(channel, member);
+    const due = paidTo - LOSSES_AT_ONCE * intervalOf(channel);
+    this.#records.saveMember(due > now ? { ...member, suspendedTo: due } : { ...member, paidTo });
+    if (due <= now) this.newGeneration(channel, false, floor);
+  }
+
+  /** True if a suspension is over: also where a clock has gone back. */
+  isSuspensionDue(member: MemberRow): boolean {
+    const now = this.#world.now();
+    return (
+      member.suspendedTo <= now || member.suspendedTo > now + intervalOf(this.#channelById(member.channel))
+    );
+  }
+
+  /** Ends suspensions that are over by the generation that was waited for; returns the channels. */
+  resumeDue(): ChannelRow[] {
+    const begun: ChannelRow[] = [];
+    for (const { channel: id, device } of this.#records.suspended()) {
+      // Another one of the channel may have ended it.
+      const member = this.#records.member(id, device);
+      if (member === undefined || !isSuspended(member) || !this.isSuspensionDue(member)) continue;
+      const channel = this.#channelById(id);
+      this.#records.saveMember({ ...member, paidTo: this.#paidTo(channel, member) });
+      this.newGeneration(channel, false);
+      begun.push(channel);
+    }
+    return begun;
+  }
+
+  /** A clock that went back must not make anyone wait for longer than ever. */
+  #paidTo(channel: ChannelRow, { paidTo }: MemberRow): number {
+    const [now, interval] = [this.#world.now(), intervalOf(channel)];
+    return interval + Math.max(now, Math.min(paidTo, now + LOSSES_AT_ONCE * interval));
   }
 
   /** A device without storage booted: nothing from before may be accepted, it may send at once (SPEC V-2). */
   booted(device: DeviceRow): void {
     for (const member of this.#records.memberships(device.id)) {
       const channel = this.#channelById(member.channel);
-      if (isExpired(channel, member)) continue;
+      if (isExpired(channel, member) || isSuspended(member)) continue;
       if (channel.step + channel.ahead + 1 > LAST_STEP) this.newGeneration(channel, true);
       else this.#reopen(channel, member);
     }
@@ -302,6 +345,8 @@ export class Desired {
       renew: options.renew ?? true,
       writes: options.write ?? true,
       sent: false,
+      paidTo: 0,
+      suspendedTo: 0,
     });
   }
 
@@ -408,6 +453,16 @@ export function baseOf(channel: ChannelRow): number {
 /** The server has nothing to give to a member whose lease ended. */
 export function isExpired(channel: ChannelRow, member: MemberRow): boolean {
   return member.to < baseOf(channel);
+}
+
+/** Milliseconds between steps, or as many as there would be. */
+function intervalOf(channel: ChannelRow): number {
+  return 1000 * (channel.stepEvery || STEP_EVERY);
+}
+
+/** The member is to hold nothing until another generation begins (SPEC V-12). */
+export function isSuspended(member: MemberRow): boolean {
+  return member.suspendedTo > 0;
 }
 
 function flagsOf(channel: ChannelRow): number {

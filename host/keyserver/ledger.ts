@@ -3,7 +3,7 @@
 import { STATUS, statusName } from "../status.ts";
 import type { Command, Setting } from "./commands.ts";
 import { NODES_MAX } from "./commands.ts";
-import { baseOf, type Desired, isExpired } from "./desired.ts";
+import { baseOf, type Desired, isExpired, isSuspended } from "./desired.ts";
 import type { Outcome } from "./outcome.ts";
 import type { ChannelRow, DeviceRow, HeldRow, MemberRow, Records } from "./records.ts";
 import { firstStep, lastStep, lockUnder, type TreeNode } from "./tree.ts";
@@ -26,7 +26,7 @@ export function differences(
   options: { steps: boolean },
 ): Job[] {
   const held = new Map(records.held(device.id).map((row) => [row.channel, row]));
-  const members = records.memberships(device.id);
+  const members = entitled(records, device);
   const jobs: Job[] = [];
   for (const row of held.values()) {
     if (members.some((member) => member.channel === row.channel)) continue;
@@ -37,6 +37,11 @@ export function differences(
     if (job !== null) jobs.push(job);
   }
   return jobs;
+}
+
+/** Memberships by which the device is to hold something now. */
+function entitled(records: Records, device: DeviceRow): MemberRow[] {
+  return records.memberships(device.id).filter((member) => !isSuspended(member));
 }
 
 /** True if `held` can only become `setting` by dropping the channel first (SPEC C-10). */
@@ -85,7 +90,7 @@ export function settle(
 /** True if a device acknowledged all it shall hold; its step may be an older one. */
 export function isComplete(records: Records, desired: Desired, device: DeviceRow): boolean {
   const held = new Map(records.held(device.id).map((row) => [row.channel, row]));
-  const members = new Map(records.memberships(device.id).map((row) => [row.channel, row]));
+  const members = new Map(entitled(records, device).map((row) => [row.channel, row]));
   if ([...held.keys()].some((channel) => !members.has(channel))) return false;
   return [...members.values()].every((member) => {
     const lack = lackOf(records, desired, device, member, held.get(member.channel), false);
@@ -203,7 +208,7 @@ function settleRefused(
   } else if (name === "OLD_GENERATION") {
     device.alarm = "holds a newer generation than this database knows";
     out.tell("alarm", { device: device.name, channel: channel.filter, detail: device.alarm });
-    desired.newGeneration(channel, false, desired.secondsSince2025());
+    desired.lost(member, desired.secondsSince2025());
   } else if (name !== "NO_CHANNEL" && name !== "UNKNOWN_EPOCH") {
     const row = records.held(device.id).find((held) => held.channel === command.channel);
     const mark = refusalMark(channel, desired.setting(channel, member));

@@ -93,9 +93,12 @@ export interface MemberRow {
   steps: number;
   renew: boolean;
   writes: boolean;
-  /** The next `set channel` must follow a `drop channel`. */
   /** Its sender number went out in some revision: counters under it may be used. */
   sent: boolean;
+  /** Up to when the generations that it cost are spread over time (SPEC V-12), in milliseconds since 1970. */
+  paidTo: number;
+  /** When a generation may begin for it again: until then it holds nothing. 0: it is not suspended. */
+  suspendedTo: number;
 }
 
 /** What a device acknowledged of a channel. Generation 0: it may hold the channel, nothing is known. */
@@ -444,9 +447,14 @@ export class Records {
     return this.#all("SELECT * FROM member WHERE device = ? ORDER BY channel", device).map(memberRow);
   }
 
+  /** Members that wait for a generation (SPEC V-12). */
+  suspended(): MemberRow[] {
+    return this.#all("SELECT * FROM member WHERE suspended_to > 0").map(memberRow);
+  }
+
   saveMember(row: MemberRow): void {
     this.#run(
-      "INSERT OR REPLACE INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT OR REPLACE INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       row.channel,
       row.device,
       row.sender,
@@ -458,6 +466,8 @@ export class Records {
       Number(row.renew),
       Number(row.writes),
       Number(row.sent),
+      row.paidTo,
+      row.suspendedTo,
     );
   }
 
@@ -775,6 +785,8 @@ function memberRow(row: Row): MemberRow {
     renew: flag(row, "renew"),
     writes: flag(row, "writes"),
     sent: flag(row, "sent"),
+    paidTo: int(row, "paid_to"),
+    suspendedTo: int(row, "suspended_to"),
   };
 }
 

@@ -2,7 +2,7 @@
 
 /** "AMPK" */
 export const APPLICATION_ID = 0x414d504b;
-export const SCHEMA_VERSION = 3;
+export const SCHEMA_VERSION = 4;
 
 /**
  * Ids and nonces are hex. Revisions are 16 hex digits, incarnation first, and compare as text.
@@ -82,6 +82,8 @@ CREATE TABLE member (
   renew INTEGER NOT NULL,
   writes INTEGER NOT NULL,
   sent INTEGER NOT NULL,
+  paid_to INTEGER NOT NULL DEFAULT 0,
+  suspended_to INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (channel, device)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE counter (
@@ -146,4 +148,6 @@ export const MIGRATIONS: string[] = [
    DELETE FROM revision;
    UPDATE held SET generation = 0, lock = NULL, granted = -1;
    UPDATE device SET ask = 1, synced = 0, blob_sequence = NULL;`,
+  `ALTER TABLE member ADD COLUMN paid_to INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE member ADD COLUMN suspended_to INTEGER NOT NULL DEFAULT 0;`,
 ];

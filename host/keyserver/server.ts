@@ -7,7 +7,7 @@ import { v8Engine } from "../core/wasm.ts";
 import type { Identity } from "../store/store.ts";
 import type { Link, Timer, World } from "../world.ts";
 import { NO_REVISION, u32 } from "./bytes.ts";
-import { type ChannelParams, Desired, type GrantOptions } from "./desired.ts";
+import { type ChannelParams, Desired, type GrantOptions, isSuspended } from "./desired.ts";
 import { ServerError } from "./errors.ts";
 import { checkPrefix } from "./filters.ts";
 import { isComplete } from "./ledger.ts";
@@ -24,7 +24,8 @@ export type { Unlock } from "./vault.ts";
 export interface DeviceStatus {
   id: string;
   name: string;
-  state: "in sync" | "behind" | "silent" | "diverged" | "new";
+  /** "suspended": it holds nothing of a channel for some time (SPEC V-12). */
+  state: "in sync" | "behind" | "silent" | "diverged" | "suspended" | "new";
   /** Last revision given: 16 hex digits, incarnation first. */
   revision: string;
   /** Filters of the channels it is a member of. */
@@ -46,6 +47,8 @@ export interface MemberState {
   to: number;
   renew: boolean;
   writes: boolean;
+  /** When it is given keys again, in milliseconds since 1970; 0: it is not suspended (SPEC V-12). */
+  suspendedTo: number;
 }
 
 export interface ChannelState extends Required<ChannelParams> {
@@ -543,6 +546,7 @@ export class KeyServer {
       this.#guard(() => {
         this.#payErasure();
         this.#stepDue();
+        this.#resumeDue();
         const version = this.#records.dataVersion();
         if (version !== this.#dataVersion) this.#reconcileAll(false);
         if (this.#connected) this.#dataVersion = version;
@@ -558,6 +562,19 @@ export class KeyServer {
       for (const channel of this.#records.channelsDue(this.#world.now())) {
         const { generation } = channel;
         if (this.#desired.stepIfDue(channel)) this.#stepped(channel, generation, out);
+      }
+    });
+    this.#reconcileAll(false);
+  }
+
+  /** SPEC V-12. */
+  #resumeDue(): void {
+    if (!this.#connected) return;
+    if (!this.#records.suspended().some((member) => this.#desired.isSuspensionDue(member))) return;
+    this.#commit((out) => {
+      for (const { filter, generation } of this.#desired.resumeDue()) {
+        out.erased = true;
+        out.tell("generation", { channel: filter, detail: String(generation) });
       }
     });
     this.#reconcileAll(false);
@@ -628,6 +645,7 @@ export class KeyServer {
   #stateOf(device: DeviceRow): DeviceStatus["state"] {
     if (device.class === null) return "new";
     if (device.doubt !== 0) return "diverged";
+    if (this.#records.memberships(device.id).some(isSuspended)) return "suspended";
     const waits = device.ask || device.moved || this.#records.outstanding(device.id) !== undefined;
     if (device.synced && !waits && isComplete(this.#records, this.#desired, device)) return "in sync";
     const age = this.#world.now() - (device.lastSeen ?? 0);
@@ -653,6 +671,7 @@ export class KeyServer {
       to: member.to,
       renew: member.renew,
       writes: member.writes,
+      suspendedTo: member.suspendedTo,
     }));
     return { id, filter, generation, step, target, steppedAt, ...paramsOf(channel), members };
   }

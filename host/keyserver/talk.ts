@@ -271,8 +271,7 @@ export class Talk {
       this.#records.saveDevice(device);
       this.#withdraw(device, out);
       for (const member of this.#records.memberships(device.id)) {
-        const channel = this.#records.channel(member.channel) as ChannelRow;
-        this.#desired.newGeneration(channel, false, this.#desired.secondsSince2025());
+        this.#desired.lost(member, this.#desired.secondsSince2025());
       }
     }
     this.#records.saveDevice(device);

@@ -7,9 +7,12 @@ import { type Peer, Stage } from "./stage.ts";
 const FILTERS = ["plant/+/temp", "plant/+/valve", "house/door"];
 const TOPICS = ["plant/1/temp", "plant/1/valve", "house/door"];
 const ROUNDS = 150;
+/** In seconds, and so how long a member is suspended (SPEC V-12). */
+const STEP_EVERY = 240;
+let suspensions = 0;
 
 for (const seed of [1, 2, 3, 4, 5, 6]) {
-  test(`keyserver: every device converges when faults stop, seed ${seed} [V-3] [V-4] [V-5] [V-8]`, async () => {
+  test(`keyserver: every device converges when faults stop, seed ${seed} [V-3] [V-4] [V-5] [V-8] [V-12]`, async () => {
     const stage = new Stage(seed);
     try {
       await play(stage);
@@ -19,8 +22,12 @@ for (const seed of [1, 2, 3, 4, 5, 6]) {
   });
 }
 
+test("keyserver: some of that was with a member suspended [V-12]", () => {
+  assert.ok(suspensions > 0);
+});
+
 async function play(stage: Stage): Promise<void> {
-  for (const filter of FILTERS) stage.server.createChannel(filter, { leaseSteps: 8 });
+  for (const filter of FILTERS) stage.server.createChannel(filter, { leaseSteps: 8, stepEvery: STEP_EVERY });
   const classes = [0, 0, 0, 0, 1, 1, 2] as const;
   for (const [i, kind] of classes.entries()) stage.peer(`d${i}`, { class: kind });
   stage.start();
@@ -28,6 +35,7 @@ async function play(stage: Stage): Promise<void> {
   Object.assign(stage.hub, { loss: 0.25, repeat: 0.2, jitter: 1500 });
   for (let round = 0; round < ROUNDS; round++) {
     disturb(stage);
+    if (stage.status("d0").state === "suspended") suspensions++;
     await stage.run(stage.world.draw() % 4000);
   }
   Object.assign(stage.hub, { loss: 0, repeat: 0, jitter: 0 });
@@ -47,7 +55,7 @@ function disturb(stage: Stage): void {
   const filter = FILTERS[world.draw() % FILTERS.length] as string;
   const peer = stage.peers[world.draw() % stage.peers.length] as Peer;
   const member = server.channel(filter).members.find(({ name }) => name === peer.name);
-  switch (world.draw() % 13) {
+  switch (world.draw() % 15) {
     case 0:
     case 1:
     case 2:
@@ -79,7 +87,20 @@ function disturb(stage: Stage): void {
     case 12:
       peer.endanger(world.draw() % 3, world.draw() % 600);
       break;
+    case 13:
+    case 14:
+      breakRecord(stage.peers[0] as Peer, world.draw() % FILTERS.length);
+      break;
   }
+}
+
+/** A device whose flash is not good: what it has just stored breaks, and its channels are shut. */
+function breakRecord(peer: Peer, channel: number): void {
+  peer.store.powerOn();
+  if (peer.try(() => peer.seal(FILTERS[channel] as string, TOPICS[channel])) !== "OK") return;
+  if (peer.store.snapshot().marks.length < 48) return;
+  peer.breakMark();
+  peer.connect();
 }
 
 /** Every writing member is heard by every other member, and by nobody else. */

@@ -198,6 +198,7 @@ function toSchema1(stage: Stage): void {
     database.exec(`ALTER TABLE channel DROP COLUMN ${column}`);
   database.exec("ALTER TABLE device DROP COLUMN boot_sequence");
   database.exec("ALTER TABLE member ADD COLUMN replace INTEGER NOT NULL DEFAULT 0");
+  for (const column of ["paid_to", "suspended_to"]) database.exec(`ALTER TABLE member DROP COLUMN ${column}`);
   database.exec("PRAGMA user_version = 1");
   database.close();
 }

@@ -285,6 +285,15 @@ export class Peer {
     return new Device({ engine: ENGINE, store: this.store, world: this.#world, ...this.#options });
   }
 
+  /** One bit of the newest mark changes, and the device boots: its channels are shut. */
+  breakMark(): void {
+    const image = this.store.snapshot();
+    const at = image.marks.length - 28;
+    image.marks[at] = (image.marks[at] as number) ^ 1;
+    this.store.restore(image);
+    this.reboot();
+  }
+
   /** Cuts the power within the next writes of the store; it comes back at once. */
   endanger(writes: number, torn: number): void {
     this.store.cutPower(writes, torn);

@@ -1,4 +1,4 @@
-// `ampoule status`: who is in sync, behind, silent or diverged.
+// `ampoule status`: who is in sync, behind, silent, diverged or suspended.
 
 import type { Command } from "commander";
 import type { DeviceStatus } from "../../keyserver/server.ts";
@@ -16,7 +16,9 @@ export function addStatus(program: Command, io: Io): void {
   const command = addRealmOptions(
     program
       .command("status")
-      .description("tell which devices are in sync, behind, silent or diverged; exit 3 on an alarm")
+      .description(
+        "tell which devices are in sync, behind, silent, diverged or suspended; exit 3 on an alarm",
+      )
       .option("--json", "print JSON"),
   ).action((options: StatusOptions) =>
     withRealm(options, io, (server) => show(server.status(), options, io)),
