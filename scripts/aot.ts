@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { withNeededChecks } from "./reach.ts";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const WASM2C = join(ROOT, "node_modules", "wabt", "bin", "wasm2c");
@@ -224,8 +225,8 @@ function readBodies(text: string, globals: Shape["globals"]): string {
     )
     .replace(/^ {2}FUNC_(PROLOGUE|EPILOGUE);\n/gm, "")
     .replace(
-      /\b(i(?:32|64)_(?:load|store)(?:8|16|32)?(?:_[su])?)(?:_default32)?\(&instance->w2c_memory, \(u64\)\((\w+)\)(?: \+ (\d+u))?/g,
-      (_all, name, at, offset) => `${name}(instance, ${at}, ${offset ?? "0u"}`,
+      /\b(i(?:32|64)_(?:load|store)(?:8|16|32)?(?:_[su])?)(?:_default32)?\(&instance->w2c_memory, \(u64\)\((\w+)\)(?: \+ (\d+)u?)?/g,
+      (_all, name, at, offset) => `${name}(instance, ${at}, ${offset ?? 0}u`,
     )
     .replace(/\bmemory_fill\(&instance->w2c_memory, /g, "memory_fill(instance, ")
     .replace(/\bmemory_copy\(&instance->w2c_memory, &instance->w2c_memory, /g, "memory_copy(instance, ")
@@ -345,6 +346,8 @@ function writeFunctions(shape: Shape, { prefix, header }: AotOptions, size: numb
       )
       .replace(new RegExp(`\\b${target}\\(instance`, "g"), `${prefix}_${one.name}(instance`);
   }
+  const initial = new Map(shape.globals.map(({ name, value }) => [name, Number.parseInt(value, 10)]));
+  bodies = withNeededChecks(bodies, initial, size);
   const again = shape.exports.filter((one) => direct.get(one.target) !== one);
   const prototypes = shape.prototypes.filter((line) => !direct.has(/ (\w+)\(/.exec(line)?.[1] ?? ""));
   return `#include "${header}"

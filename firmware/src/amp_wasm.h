@@ -2,9 +2,9 @@
  * What a module compiled by scripts/aot.ts needs at run time: memory of a fixed size, checks, traps.
  *
  * Linear memory is an array inside the instance, of exactly the size that the module uses. Every access is checked
- * against it; a check on a constant address folds away. An access outside, a division by zero and an `unreachable`
- * end in amp_trap(), which does not return. Of the C library only memcpy, memmove and memset are used, which GCC and
- * clang want of every target.
+ * against it but those that scripts/reach.ts knows to be inside; a check on a constant address folds away. An access
+ * outside, a division by zero and an `unreachable` end in amp_trap(), which does not return. Of the C library only
+ * memcpy, memmove and memset are used, which GCC and clang want of every target.
  */
 #ifndef AMP_WASM_H
 #define AMP_WASM_H
@@ -32,23 +32,54 @@ __attribute__((noreturn)) void amp_trap(void *instance);
 
 #define AMP_LIKELY(x) __builtin_expect(!!(x), 1)
 #define AMP_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define AMP_INLINE __attribute__((always_inline))
 
-/* offset and size are constants; offset + size <= AMP_WASM_SIZE is known, so that nothing wraps. */
-#define AMP_LOAD(name, stored, wide, result)                                        \
-  static inline result name(AMP_WASM_INSTANCE *instance, u32 at, const u32 offset)  \
-  {                                                                                 \
-    stored value;                                                                   \
-    if (AMP_UNLIKELY(at > AMP_WASM_SIZE - offset - sizeof value)) amp_trap(instance); \
-    memcpy(&value, &instance->memory[at + offset], sizeof value);                   \
-    return (result)(wide)value;                                                     \
+/** Checks that `size` bytes at `at` are inside; size <= AMP_WASM_SIZE is a constant, so that nothing wraps. */
+static inline AMP_INLINE void check(AMP_WASM_INSTANCE *instance, u32 at, const u32 size)
+{
+  if (AMP_UNLIKELY(at > AMP_WASM_SIZE - size)) amp_trap(instance);
+}
+
+/** An address through which later accesses go that have no check of their own. */
+static inline AMP_INLINE u32 checked(AMP_WASM_INSTANCE *instance, u32 at, const u32 size)
+{
+  check(instance, at, size);
+  return at;
+}
+
+/* With AMP_CHECK_ALL every access is checked, for tools that know the use of an address by its check. */
+#if defined(AMP_CHECK_ALL)
+#define AMP_CHECK_AT(at, size) check(instance, at, size)
+#else
+#define AMP_CHECK_AT(at, size) ((void)0)
+#endif
+
+/* name_at() is for what was checked before, or is a constant. offset is one always. */
+#define AMP_LOAD(name, stored, wide, result)                                                           \
+  static inline AMP_INLINE result name##_at(AMP_WASM_INSTANCE *instance, u32 at, const u32 offset)     \
+  {                                                                                                    \
+    stored value;                                                                                      \
+    AMP_CHECK_AT(at, offset + (u32)sizeof value);                                                      \
+    memcpy(&value, &instance->memory[at + offset], sizeof value);                                      \
+    return (result)(wide)value;                                                                        \
+  }                                                                                                    \
+  static inline result name(AMP_WASM_INSTANCE *instance, u32 at, const u32 offset)                     \
+  {                                                                                                    \
+    check(instance, at, offset + (u32)sizeof(stored));                                                 \
+    return name##_at(instance, at, offset);                                                            \
   }
 
-#define AMP_STORE(name, stored, wide)                                                     \
-  static inline void name(AMP_WASM_INSTANCE *instance, u32 at, const u32 offset, wide in) \
-  {                                                                                       \
-    const stored value = (stored)in;                                                      \
-    if (AMP_UNLIKELY(at > AMP_WASM_SIZE - offset - sizeof value)) amp_trap(instance);     \
-    memcpy(&instance->memory[at + offset], &value, sizeof value);                         \
+#define AMP_STORE(name, stored, wide)                                                                  \
+  static inline AMP_INLINE void name##_at(AMP_WASM_INSTANCE *instance, u32 at, const u32 offset, wide in) \
+  {                                                                                                    \
+    const stored value = (stored)in;                                                                   \
+    AMP_CHECK_AT(at, offset + (u32)sizeof value);                                                      \
+    memcpy(&instance->memory[at + offset], &value, sizeof value);                                      \
+  }                                                                                                    \
+  static inline void name(AMP_WASM_INSTANCE *instance, u32 at, const u32 offset, wide in)              \
+  {                                                                                                    \
+    check(instance, at, offset + (u32)sizeof(stored));                                                 \
+    name##_at(instance, at, offset, in);                                                               \
   }
 
 AMP_LOAD(i32_load, u32, u32, u32)

@@ -57,6 +57,7 @@ static inline void ct_i32_store(AMP_WASM_INSTANCE *instance, u32 at, const u32 o
   if (${is}) ct_stored();
 }
 #define i32_store ct_i32_store
+#define i32_store_at ct_i32_store
 `,
   );
 }

@@ -147,6 +147,7 @@ test("aot: a module that does not fit, or does what the run-time does not know, 
     [0x43, 0, 0, 0, 0, 0xa8, 0x1a], // f32.const 0, i32.trunc, drop
     [0x41, 0x01, 0x40, 0x00, 0x1a], // memory.grow
     [0x41, 0x00, 0x28, 0x00, 0x39, 0x1a], // i32.load offset=57
+    [0x41, 0x00, 0x41, 0x00, 0x36, 0x00, 0x39], // i32.store offset=57
   ]) {
     assert.throws(() => compileToC({ ...options, wasm: tiny(body), memorySize: 64 }), AotError);
   }
