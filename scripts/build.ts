@@ -64,6 +64,9 @@ const COMPILER: string = "assemblyscript/asc";
 /** The version that the compiler itself brings and runs. */
 const OPTIMIZER: string = "binaryen";
 
+/** What the compiler says where one more round of optimizing won nothing. Nobody who builds can do a thing about it. */
+const NO_MATTER = "Last converge was suboptimal.\n";
+
 /** Tells the end of the static data. For measure() alone: shrink() takes it out. */
 const MEMORY_END = "memoryEnd";
 
@@ -207,7 +210,7 @@ async function compile(target: Target): Promise<Output> {
       writeFile: (name, contents) => void files.set(name, contents),
     },
   );
-  const messages = stderr.toString().trim();
+  const messages = stderr.toString().replaceAll(NO_MATTER, "").trim();
   if (error !== null) throw new BuildError("COMPILE_FAILED", `${target.name}: ${messages || error.message}`);
   if (messages !== "") console.error(messages);
   const wasm = files.get(relative(ROOT, outFile(target)));
