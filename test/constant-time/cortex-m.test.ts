@@ -13,7 +13,7 @@ import { need, needHeader } from "../support/need.ts";
 import { random } from "../twin/stage.ts";
 import { compile } from "./compile.ts";
 import { type Call, CortexM, type Skips } from "./cortex-m.ts";
-import { SHIPPED, ShadowEngine, type Shipped } from "./engine.ts";
+import { ShadowEngine, type Shipped } from "./engine.ts";
 import { LEAKS, ONE_COMPARISON, SOURCE } from "./leaks.ts";
 import { SMALL_MEMORY } from "./native.ts";
 import { Life, type Shape } from "./scenario.ts";
