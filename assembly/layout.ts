@@ -28,7 +28,7 @@ export const TOPIC_MAX: i32 = AMP_HOST ? 1024 : 256;
 /** Rows: SENDERS shared ones, then one for sender 0 of each channel. */
 export const ROWS: i32 = SENDERS + CHANNELS;
 
-// What a device has (SPEC C-18).
+// What a device has (SPEC C-17).
 export const NO_CLASS: i32 = -1;
 export const CLASS_STORAGE: i32 = 0;
 export const CLASS_NEITHER: i32 = 2;

@@ -80,3 +80,16 @@ test("rules: SPEC.md refers to no rule that it does not have", () => {
     [],
   );
 });
+
+test("rules: no source, and no other text, refers to a rule that SPEC.md does not have", () => {
+  const folders = "{assembly,bench,examples,firmware,host,scripts,test}";
+  const paths = globSync([`${folders}/**/*.{ts,js,c,h,py,md,ino}`, "*.md"], { cwd: ROOT });
+  const mentions = paths.flatMap((path) =>
+    [...read(path).matchAll(/(?<![\w-])[NSKBFPRWCVTI]-\d+\b/g)].map(([rule]) => ({ rule, path })),
+  );
+  assert.ok(mentions.length > 1000);
+  assert.deepEqual(
+    mentions.filter(({ rule }) => !RULES.includes(rule)).map(({ rule, path }) => `${rule} in ${path}`),
+    [],
+  );
+});

@@ -163,7 +163,7 @@ typedef struct amp_identity {
   const char *prefix;
 } amp_identity;
 
-/** What a device has beside its identity (SPEC C-18). */
+/** What a device has beside its identity (SPEC C-17). */
 typedef enum amp_class {
   /** Durable storage: everything below. The only class for AEAD suites and forward secrecy. */
   AMP_STORAGE = 0,

@@ -35,7 +35,7 @@ export interface DeviceOptions {
   engine: Engine;
   store: Store;
   world: World;
-  /** What the device has (SPEC C-18): 0 storage (default), 1 a boot nonce, 2 neither. */
+  /** What the device has (SPEC C-17): 0 storage (default), 1 a boot nonce, 2 neither. */
   class?: 0 | 1 | 2;
   /** Default "host". */
   build?: Build;

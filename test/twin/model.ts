@@ -30,7 +30,7 @@ export interface Outcome {
   readonly asks?: boolean;
 }
 
-/** 0 storage, 1 boot nonce, 2 neither (C-18). */
+/** 0 storage, 1 boot nonce, 2 neither (C-17). */
 export type DeviceClass = 0 | 1 | 2;
 
 export interface DeviceOptions {
