@@ -8,6 +8,7 @@ import { suiteOf } from "./form";
 import {
   CH_FROM,
   CH_GENERATION,
+  CH_HOLD,
   CH_LA,
   CH_OPEN,
   CH_PREV_COUNT,
@@ -22,6 +23,7 @@ import {
   CHANNELS,
   FRAME_MAX,
   HELD_EPOCH,
+  hasStorage,
   LATE_AHEAD_MAX,
   PREV_EPOCH,
   ROW_COPY,
@@ -29,8 +31,8 @@ import {
   ROW_SIZE,
   ROW_TABLE,
   ROW_USED,
-  self,
   SENDERS,
+  SHUT,
   STEPS,
   SUITES,
 } from "./layout";
@@ -84,6 +86,11 @@ export function isReadable(epoch: i32): i32 {
   return i32(pub8(here.ch + CH_PREV_COUNT) != 0) & i32(epoch - PREV_EPOCH >= pub16(here.ch + CH_PREV_FIRST));
 }
 
+/** Whether nothing of the channel is sealed or opened (SPEC T-8). */
+export function isShut(): i32 {
+  return AMP_STORAGE ? i32(pub16(here.ch + CH_HOLD) == SHUT) : 0;
+}
+
 /** R of SPEC W-5: 1, 16 or 64. */
 export function markBlock(): i32 {
   const code = (here.flags >> 3) & 3;
@@ -101,7 +108,7 @@ export function checkParameters(image: usize): i32 {
   if (job.form & 0xe3) return BAD_COMMAND;
   // A suite of the build, and an AEAD suite only with storage.
   const suite = suiteOf(job.form);
-  if ((~(SUITES >> suite) & 1) | (suite & i32(self.kind != 0))) return BAD_SUITE;
+  if ((~(SUITES >> suite) & 1) | (suite & i32(!hasStorage()))) return BAD_SUITE;
   const late = lateOf(image);
   const ahead = aheadOf(image);
   const from = pub16(image + CH_FROM);

@@ -3,7 +3,7 @@
  */
 import { job } from "./aead";
 import { copy16, equalPublic, pub16, pub32, pub8, wipe } from "./bytes";
-import { baseHere, BEFORE_FIRST, checkParameters, findChannel, nextChannel, turnTo } from "./channel";
+import { baseHere, BEFORE_FIRST, checkParameters, findChannel, isShut, nextChannel, turnTo } from "./channel";
 import { deriveHere, discard, EXTRA, here } from "./context";
 import { countPayload, countRefusal, forgetFailures } from "./credit";
 import { advance, dropChannel, replaceGeneration } from "./epoch";
@@ -19,7 +19,6 @@ import {
   CH_FLAGS,
   CH_FROM,
   CH_GENERATION,
-  CH_HOLD,
   CH_LOCK,
   CH_OPEN,
   CH_SENDER,
@@ -35,6 +34,7 @@ import {
   FRAME,
   FRAME_MAX,
   HAS_NEXT,
+  hasStorage,
   HEADER_SIZE,
   KEY_SIZE,
   LATE_AHEAD_MAX,
@@ -49,7 +49,6 @@ import {
   SEQUENCE,
   SESSION,
   SESSION_KEY,
-  SHUT,
   SUITES,
   VERSION,
   self,
@@ -147,7 +146,7 @@ function verify(len: i32, topicLen: i32): i32 {
     frame += CONTROL_FRAME;
   }
   // What can be said only when all frames verified.
-  if (i32(self.kind != 0) & ~payloadStep) {
+  if (i32(!hasStorage()) & ~payloadStep) {
     if (i32(frame != FRAME + CONTROL_FRAME) | i32(pub8(CODE) != GRANT_SESSION)) return NO_SESSION;
     if (!equalPublic(BODY, BOOT_NONCE, 8)) return BAD_SESSION;
   }
@@ -159,7 +158,7 @@ function apply(count: i32): i32 {
   const fresh = i32(load<u64>(CHUNK) != load<u64>(REVISION));
   changed = 0;
   if (fresh) {
-    if (payloadAhead) settle();
+    if (AMP_STORAGE && payloadAhead) settle();
     store<u64>(REVISION, load<u64>(CHUNK));
     wipe(ACK, ACK_SIZE);
     store<u8>(ACK, count);
@@ -175,11 +174,16 @@ function apply(count: i32): i32 {
   return changed ? movedState() : OK;
 }
 
+/** 1 where K(v+1) is held. */
+function hasNext(): i32 {
+  return AMP_STORAGE ? pub8(HAS_NEXT) : 0;
+}
+
 /** Derives the key that the hint of the first frame names, if there is one (SPEC C-4). */
 function choosePayloadKey(hint: i32): i32 {
   payloadAhead = ((hint >> 4) - pub32(VERSION)) & 15;
   payloadStep = hint & 15;
-  if (i32(payloadAhead > pub8(HAS_NEXT)) | i32(payloadStep > 1)) return UNKNOWN_EPOCH;
+  if (i32(payloadAhead > hasNext()) | i32(payloadStep > 1)) return UNKNOWN_EPOCH;
   if (payloadStep > (pub8(SESSION) & 1)) return NO_SESSION;
   turnToSender(payloadAhead, payloadStep, DOWN_SENDER);
   return OK;
@@ -196,10 +200,10 @@ export function turnToDevice(): void {
 /** Turns to a position of the control channel under K(v + ahead), and derives PAYLOAD_KEY. */
 function turnToSender(ahead: i32, step: i32, sender: i32): void {
   turnToDevice();
-  here.generation += ahead;
+  if (AMP_STORAGE) here.generation += ahead;
   here.step = step;
   here.sender = sender;
-  senderKey(step ? SESSION_KEY : ahead ? NEXT_KEY : CONTROL_KEY, PAYLOAD_KEY);
+  senderKey(step ? SESSION_KEY : AMP_STORAGE && ahead ? NEXT_KEY : CONTROL_KEY, PAYLOAD_KEY);
 }
 
 /** A new revision under K(v+1) verified: K(v) goes, K(v+1) becomes K(v) (SPEC C-16). */
@@ -251,7 +255,7 @@ function setChannel(): i32 {
   if (<u32>given < <u32>here.generation) return OLD_GENERATION;
   if (given == here.generation) return mergeChannel();
   // Nothing of a channel that is shut is kept (SPEC T-8).
-  const keep = i32(given - here.generation == 1) & i32(pub16(here.ch + CH_HOLD) != SHUT);
+  const keep = i32(given - here.generation == 1) & i32(!isShut());
   replaceGeneration(BODY, (pub8(BODY + CH_FLAGS) >> 7) & keep);
   changed = 1;
   return OK;
@@ -331,8 +335,8 @@ function reset(): i32 {
 
 function ratchet(): i32 {
   const ahead = pub32(BODY) - pub32(VERSION);
-  if (self.kind | i32(<u32>ahead > 1)) return BAD_RATCHET;
-  if (ahead <= pub8(HAS_NEXT)) return OK;
+  if (i32(!hasStorage()) | i32(<u32>ahead > 1)) return BAD_RATCHET;
+  if (ahead <= hasNext()) return OK;
   memory.copy(EXTRA, BODY + 4, 32);
   deriveHere(KEY_SIZE, A1_NEXT, 32, CONTROL_KEY, NEXT_KEY);
   store<u8>(HAS_NEXT, 1);
@@ -342,7 +346,7 @@ function ratchet(): i32 {
 
 /** SPEC C-20. */
 function grantSession(): i32 {
-  if (i32(!self.kind) | payloadStep) return BAD_COMMAND;
+  if (hasStorage() | payloadStep) return BAD_COMMAND;
   memory.copy(EXTRA, BODY, 24);
   deriveHere(KEY_SIZE, A1_SESS, 24, CONTROL_KEY, SESSION_KEY);
   store<u8>(SESSION, 1);
@@ -351,7 +355,7 @@ function grantSession(): i32 {
 
 /** SPEC C-21. */
 function grantCounters(): i32 {
-  if (!self.kind) return BAD_COMMAND;
+  if (hasStorage()) return BAD_COMMAND;
   const status = turnToBody();
   if (status != OK) return status;
   const step = pub16(BODY + 12);
@@ -379,17 +383,17 @@ export function answer(kind: i32, topicLen: i32): i32 {
   if (status != OK) return status;
   // Nothing under a session that the server may not know (SPEC C-18).
   const step = kind == HELLO ? pub8(SESSION) >> 1 : pub8(SESSION) & 1;
-  if (i32(kind != HELLO) & i32(self.kind != 0) & ~step) return NO_SESSION;
+  if (i32(kind != HELLO) & i32(!hasStorage()) & ~step) return NO_SESSION;
   memory.copy(CHUNK, REVISION, 24);
   memory.copy(CHUNK + 40, SEQUENCE, 8);
   writeDigest();
-  const suites = self.kind ? SUITES & SIV_SUITES : SUITES;
+  const suites = hasStorage() ? SUITES : SUITES & SIV_SUITES;
   const senders = SENDERS < 65535 ? SENDERS : 65535;
-  store<u32>(CHUNK, pub32(VERSION) + pub8(HAS_NEXT), 48);
+  store<u32>(CHUNK, pub32(VERSION) + hasNext(), 48);
   store<u32>(CHUNK, self.kind | (suites << 8) | (CHANNELS << 16), 52);
   store<u32>(CHUNK, senders | (FRAME_MAX << 13) | (LATE_AHEAD_MAX << 24), 56);
   memory.copy(CHUNK + 68, ACK, ACK_SIZE);
-  turnToSender(pub8(HAS_NEXT), step, UP_SENDER);
+  turnToSender(hasNext(), step, UP_SENDER);
   here.counter = kind;
   setNonce(0, topicLen);
   sealFrame(PAYLOAD_KEY, PART_LAST, ANSWER_SIZE);
@@ -406,7 +410,7 @@ function writeDigest(): void {
     deriveHere(KEY_SIZE, A1_SYNC, CH_V - CH_FROM, here.ch + CH_LOCK, CHILDREN);
     store<u64>(DIGEST, load<u64>(DIGEST) ^ load<u64>(CHILDREN));
     store<u64>(DIGEST, load<u64>(DIGEST, 8) ^ load<u64>(CHILDREN, 8), 8);
-    if (pub16(here.ch + CH_HOLD) == SHUT) store<u32>(CHUNK, -1, 44);
+    if (isShut()) store<u32>(CHUNK, -1, 44);
   }
   wipe(CHILDREN, KEY_SIZE);
 }

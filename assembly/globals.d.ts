@@ -6,6 +6,8 @@ declare const AMP_CHANNELS: i32;
 declare const AMP_SENDERS: i32;
 /** 1 when the module carries Xoodyak beside Ascon, else 0. */
 declare const AMP_XOODYAK: i32;
+/** 0 in the module for devices without storage (SPEC section 1, classes 1 and 2): no blobs, marks and ratchet. */
+declare const AMP_STORAGE: i32;
 /** 1 in the module of the key server and the client library, 0 on devices. */
 declare const AMP_HOST: i32;
 /** 1 in the module that exports permutations and modes to the known-answer tests, else 0. */

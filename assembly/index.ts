@@ -25,6 +25,8 @@
  * and the high nibble of the frame's second byte is that of the generation before. In a narrow channel (bit 2 of byte
  * 23) every payload is one frame, first and last; the host joins the parts.
  *
+ * The build for devices without storage (volatile.ts) has neither loading nor saving nor stored().
+ *
  * After every refusal: state as before, failure counters and derivation credit apart; no text in any
  * buffer. Times depend on lengths, public fields and the status, never on keys or text.
  */
@@ -79,23 +81,24 @@ export function channelPtr(slot: i32): i32 {
  * FRAME holds realm(8) device(8) bootNonce(8) and then K(0)(16), or with stored = 1 the storage key(32).
  *
  * @param kind 0 storage, 1 boot nonce, 2 neither
- * @returns OK or BAD_ARGUMENT. With stored = 1 a blob must be loaded next: there is no control key yet.
+ * @returns OK or BAD_ARGUMENT, as for kind 0 in the build for devices without storage. With stored = 1 a blob must be loaded next: there is no control key yet.
  *
  * FRAME is zero afterwards. Without storage stored must be 0. After the first boot keep the storage key; K(0) may
  * be overwritten once both slots hold a blob with a control key version above 0.
  */
 export function init(kind: i32, stored: i32): i32 {
   if (i32(<u32>kind > <u32>CLASS_NEITHER) | i32(<u32>stored > <u32>i32(!kind))) return BAD_ARGUMENT;
+  if (!AMP_STORAGE && !kind) return BAD_ARGUMENT;
   drop();
   states.blank();
   self.kind = stored ? NO_CLASS : kind;
   copy16(REALM, FRAME);
   memory.copy(BOOT_NONCE, FRAME + 16, 8);
-  if (stored) memory.copy(STORAGE_KEY, FRAME + 24, PAIR_SIZE);
+  if (AMP_STORAGE && stored) memory.copy(STORAGE_KEY, FRAME + 24, PAIR_SIZE);
   else {
     copy16(CONTROL_KEY, FRAME + 24);
     controls.turnToDevice();
-    deriveHere(PAIR_SIZE, A1_STOR, 0, CONTROL_KEY, STORAGE_KEY);
+    if (AMP_STORAGE) deriveHere(PAIR_SIZE, A1_STOR, 0, CONTROL_KEY, STORAGE_KEY);
   }
   wipe(FRAME, 56);
   return OK;

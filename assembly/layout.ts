@@ -39,6 +39,11 @@ export namespace self {
   export let kind: i32 = -1;
 }
 
+/** Whether the device stores its state; one that has no identity yet does not. */
+export function hasStorage(): i32 {
+  return AMP_STORAGE ? i32(!self.kind) : 0;
+}
+
 // A window: epoch, top and bitmap of SPEC section 9.
 //
 // An epoch is held as one number that rises with it: 0 none, 1 + step in the previous generation,

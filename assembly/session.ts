@@ -4,7 +4,7 @@
 import { job } from "./aead";
 import { BEACON_V, beaconStep, checkBeacon, checkChain } from "./beacon";
 import { pub16, pub32, pub8, wipe } from "./bytes";
-import { aheadOf, baseHere, closeRow, markBlock, openRow, turnTo } from "./channel";
+import { aheadOf, baseHere, closeRow, isShut, markBlock, openRow, turnTo } from "./channel";
 import { discard, FRAMING, here, progress, setShape, textSize } from "./context";
 import { addCredit, countPayload, countRefusal, isPausing, pauseBeacons, takeCredit } from "./credit";
 import { advance } from "./epoch";
@@ -36,6 +36,7 @@ import {
   FRAME,
   HEADER_SIZE,
   HELD_EPOCH,
+  hasStorage,
   KEY_SIZE,
   NONCE,
   OUT,
@@ -47,7 +48,6 @@ import {
   ROW_KEY,
   ROW_KEYED,
   self,
-  SHUT,
 } from "./layout";
 import { MARK_PEER, movedState, ready, setOwn, upTo, writeMark } from "./state";
 import {
@@ -142,10 +142,9 @@ function takeCounters(own: usize, what: i32, count: i32, left: i32): i32 {
   if (here.step > current + aheadOf(here.ch)) return EXHAUSTED;
   if (here.step > pub16(here.ch + CH_TO)) return EXPIRED;
   if (!covers(here.step)) return NO_LEASE;
-  const hold = pub16(here.ch + CH_HOLD);
-  if (i32(here.step < hold) & ((job.form >> 2) | i32(hold == SHUT))) return HOLD;
+  if (AMP_STORAGE && i32(here.step < pub16(here.ch + CH_HOLD)) & ((job.form >> 2) | isShut())) return HOLD;
   if (here.counter + left <= limit) return OK;
-  return self.kind ? NO_GRANT : reserve(own, what, left);
+  return hasStorage() ? reserve(own, what, left) : NO_GRANT;
 }
 
 /** Prepares the mark of a reservation (SPEC P-3). */
@@ -205,7 +204,7 @@ function openNext(slot: i32, frameLen: i32, topicLen: i32, flags: i32): i32 {
   if (frameLen < HEADER_SIZE) return BAD_LENGTH;
   let status = turnToEpoch(frameLen);
   if (status != OK) return status;
-  if (pub16(here.ch + CH_HOLD) == SHUT) return CLOSED;
+  if (isShut()) return CLOSED;
   here.sender = pub16(FRAME + 2);
   here.counter = pub16(FRAME + 4);
   if (isOwn()) return REFLECTED;
@@ -289,7 +288,7 @@ function accept(topicLen: i32, windowed: bool, final: i32): i32 {
   if (isNewest()) {
     memory.copy(ROW_COPY + ROW_KEY, PAYLOAD_KEY, PAIR_SIZE);
     store<u8>(ROW_COPY + ROW_KEYED, 1);
-    if (i32(!self.kind) & i32(isPastMark())) {
+    if (hasStorage() & i32(isPastMark())) {
       pendingOwn = 0;
       progress.bound = upTo(here.counter + markBlock());
       writeMark(MARK_PEER, progress.bound);

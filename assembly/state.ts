@@ -37,6 +37,7 @@ import {
   FRAME,
   FRAME_MAX,
   HELD_EPOCH,
+  hasStorage,
   LAYOUT,
   MARK_NUMBER,
   NONCE,
@@ -121,13 +122,13 @@ export function ready(frameLen: i32, topicLen: i32): i32 {
   if (self.kind == NO_CLASS) return NO_IDENTITY;
   // Chunks of a blob, saved or loaded, are worked on with scratch that everything else uses too.
   if (between) return BAD_ORDER;
-  if (pub8(DIRTY)) return PENDING;
+  if (AMP_STORAGE && pub8(DIRTY)) return PENDING;
   return i32(<u32>frameLen > <u32>FRAME_MAX) | i32(<u32>topicLen > <u32>TOPIC_MAX) ? BAD_ARGUMENT : OK;
 }
 
 /** Notes that keys, epochs or the revision changed. STORE_BLOB; OK on a device that has nothing to store. */
 export function movedState(): i32 {
-  if (self.kind) return OK;
+  if (!hasStorage()) return OK;
   store<u8>(DIRTY, 1);
   return STORE_BLOB;
 }

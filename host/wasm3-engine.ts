@@ -5,7 +5,11 @@ import { type Modules, readModule } from "./core/wasm.ts";
 import { type LoadOptions, loadWasm3, type Value, type Wasm3Instance } from "./wasm3/index.ts";
 
 /** Bytes of linear memory a device gives the core, of the page that is declared; build/sizes.json says what is used. */
-const MEMORY: { readonly [build in Build]?: number } = { device: 8192, "device-ascon": 8192 };
+const MEMORY: { readonly [build in Build]?: number } = {
+  device: 8192,
+  "device-ascon": 8192,
+  "device-ascon-volatile": 8192,
+};
 /** Bytes of wasm3's own stack. */
 const STACK = 16_384;
 

@@ -46,6 +46,7 @@ const SIZES = join(BUILD, "sizes.json");
 const TARGETS: Target[] = [
   { name: "device", entry: "assembly/index.ts", shrink: true },
   { name: "device-ascon", entry: "assembly/index.ts", shrink: true },
+  { name: "device-ascon-volatile", entry: "assembly/volatile.ts", shrink: true },
   { name: "host", entry: "assembly/host.ts" },
   { name: "kat", entry: "assembly/kat.ts" },
   // The other profiles of assembly/ascon-p.ts, and what the bench takes.

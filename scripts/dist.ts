@@ -26,7 +26,12 @@ import { fileURLToPath } from "node:url";
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const DIST = join(ROOT, "build", "dist");
 /** Modules the host loads, with their names in core-wasm.js. */
-const MODULES = { device: "device", deviceAscon: "device-ascon", host: "host" };
+const MODULES = {
+  device: "device",
+  deviceAscon: "device-ascon",
+  deviceAsconVolatile: "device-ascon-volatile",
+  host: "host",
+};
 /** Names of built-in modules that the oldest Node of the library does not export. */
 const LATE_NAMES = /\bargon2Sync\b/;
 

@@ -20,7 +20,7 @@ const ROWS = [
   ["epoch", "state"],
   ["session", "control"],
   ["index", "kit"],
-  ["host", "kat", "bare-ascon", "bare-xoodyak"],
+  ["host", "volatile", "kat", "bare-ascon", "bare-xoodyak"],
 ];
 
 function sources(folder: string): string[] {

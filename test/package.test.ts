@@ -32,7 +32,7 @@ const LIMIT_MS = 60_000;
 const PACKED_MAX = 300_000;
 const UNPACKED_MAX = 1_000_000;
 const SHIPPED =
-  /^(package\.json|README\.md|LICENSE|host\/cli\/ampoule\.js|build\/dist\/(package\.json|core-wasm\.(js|d\.ts)|build\/ampoule-(device|device-ascon|host)\.wasm|host\/[\w/-]+\.(js|d\.ts)))$/;
+  /^(package\.json|README\.md|LICENSE|host\/cli\/ampoule\.js|build\/dist\/(package\.json|core-wasm\.(js|d\.ts)|build\/ampoule-(device|device-ascon|device-ascon-volatile|host)\.wasm|host\/[\w/-]+\.(js|d\.ts)))$/;
 
 /** Each way in, and a few names that must be there. */
 const ENTRIES: Record<string, string[]> = {
@@ -220,10 +220,13 @@ for (const { name, path } of SUBJECTS) {
       `const { createHash } = require("node:crypto");
        const digest = (name) =>
          createHash("sha256").update(require("node:fs").readFileSync(require.resolve(name))).digest("hex");
-       console.log(JSON.stringify(["ampoule/core.wasm", "ampoule/core-ascon.wasm"].map(digest)));`,
+       console.log(JSON.stringify(["ampoule/core.wasm", "ampoule/core-ascon.wasm", "ampoule/core-ascon-volatile.wasm"].map(digest)));`,
     );
     const sizes = JSON.parse(readFileSync(join(ROOT, "build", "sizes.json"), "utf8"));
-    assert.deepEqual(digests, [sizes.device.sha256, sizes["device-ascon"].sha256]);
+    assert.deepEqual(
+      digests,
+      ["device", "device-ascon", "device-ascon-volatile"].map((build) => sizes[build].sha256),
+    );
   });
 }
 

@@ -29,7 +29,12 @@ import type { Build, Engine, Instance } from "./engine.ts";
 import { Kit } from "./kit.ts";
 
 const MESSAGE_MAX = 64;
-const CHANNELS: Record<Build, number> = { device: 4, "device-ascon": 4, host: 1024 };
+const CHANNELS: Record<Build, number> = {
+  device: 4,
+  "device-ascon": 4,
+  "device-ascon-volatile": 4,
+  host: 1024,
+};
 
 export interface DeviceOptions {
   engine: Engine;

@@ -1,6 +1,7 @@
 // One engine runs one of the shipped modules. V8 is `wasm.ts`, wasm3 is `../wasm3-engine.ts`.
 
-export type Build = "device" | "device-ascon" | "host";
+/** "device-ascon-volatile" is for devices without storage: classes 1 and 2 (SPEC C-17). */
+export type Build = "device" | "device-ascon" | "device-ascon-volatile" | "host";
 
 /** An instance of the module: exported functions take and return i32 only. */
 export interface Instance {

@@ -22,6 +22,7 @@ export const SHIPPED = {
   "device-ascon": "device-ascon",
   "device-ascon-interpreted": "device-ascon",
   "device-ascon-compiled": "device-ascon",
+  "device-ascon-volatile": "device-ascon-volatile",
   host: "host",
 } as const satisfies Record<string, Build>;
 
@@ -30,7 +31,16 @@ export type Shipped = keyof typeof SHIPPED;
 const OPTIONS: Record<Build, Partial<DeviceOptions>> = {
   device: { suites: 0b1111, layout: 1, channels: 4, senders: 8 },
   "device-ascon": { suites: 0b0011, layout: 1, channels: 4, senders: 8 },
+  "device-ascon-volatile": { suites: 0b0011, layout: 1, channels: 4, senders: 8 },
   host: { suites: 0b1111, layout: 2, channels: 1024, senders: 65536 },
+};
+
+/** What asconfig.json's targets are compiled from. */
+const ENTRIES: Record<Build, string> = {
+  device: "assembly/index.ts",
+  "device-ascon": "assembly/index.ts",
+  "device-ascon-volatile": "assembly/volatile.ts",
+  host: "assembly/host.ts",
 };
 
 type Calls = Record<string, (...args: number[]) => number>;
@@ -216,7 +226,7 @@ export interface Recorder {
 
 /** Where the core has what, from a module whose constant data lies as in the shipped one. */
 async function layoutOf(shipped: Shipped, module: Module): Promise<Layout> {
-  const entry = shipped === "host" ? "assembly/host.ts" : "assembly/index.ts";
+  const entry = ENTRIES[SHIPPED[shipped]];
   const wasm = await compile(shipped, [entry], TELLER);
   const told = decode(wasm);
   const data = (of: Module) => Buffer.from(of.data ?? []).toString("hex");

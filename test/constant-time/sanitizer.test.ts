@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { CoreModel } from "../core/adapter.ts";
 import { need } from "../support/need.ts";
-import { runCases } from "../twin/cases.ts";
+import { runCases, VOLATILE } from "../twin/cases.ts";
 import { compile } from "./compile.ts";
 import { SHIPPED, ShadowEngine, type Shipped } from "./engine.ts";
 import { LEAKS, SOURCE } from "./leaks.ts";
@@ -65,7 +65,13 @@ for (const shipped of DEVICES) {
       transcripts.push(transcript);
       return transcript;
     };
-    runCases((given) => new CoreModel(engine, { ...given, ...engine.options }), CASES, SEED);
+    const build = SHIPPED[shipped];
+    runCases(
+      (given) => new CoreModel(engine, { ...given, ...engine.options }, build),
+      CASES,
+      SEED,
+      build === "device-ascon-volatile" ? VOLATILE : undefined,
+    );
     const lines = transcripts.flatMap((transcript) => transcript.lines);
     const calls = lines.filter((line) => line.startsWith("c")).length;
     const { status, stdout, stderr } = play(program(engine.wasm, watchedOf(engine.layout)), lines);

@@ -61,9 +61,9 @@ export class CoreModel implements DeviceModel {
   private waiting: Waiting | null = null;
   private readonly joins = new Map<string, PartJoin>();
 
-  constructor(engine: Engine, options: DeviceOptions) {
+  constructor(engine: Engine, options: DeviceOptions, build = buildFor(options)) {
     this.options = options;
-    this.build = buildFor(options);
+    this.build = build;
     this.instance = engine.instantiate(this.build);
     this.memory = this.instance.memory;
     this.view = new DataView(this.memory.buffer, this.memory.byteOffset);

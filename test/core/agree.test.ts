@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, testEngine } from "../support/engines.ts";
+import { forAscon } from "../twin/for-ascon.ts";
 import type { DeviceOptions } from "../twin/model.ts";
 import { runScripts } from "../twin/run-vectors.ts";
 import type { Script } from "../twin/script.ts";
@@ -33,6 +34,21 @@ const scripts: Script[] = [
 for (const script of scripts.filter(fits)) {
   test(`core: ${buildFor(script.options)} plays: ${script.title}`, () => runScripts(make, [script]));
 }
+
+const volatile = scripts
+  .filter((script) => fits(script) && script.options.layout === 1 && script.options.class !== 0)
+  .map(forAscon)
+  .filter((script) => script !== null);
+
+for (const script of volatile) {
+  const build = "device-ascon-volatile";
+  test(`core: ${build} plays: ${script.title}`, () =>
+    runScripts((options) => new CoreModel(engine, options, build), [script]));
+}
+
+test("core: of devices without storage there are scripts", () => {
+  assert.ok(volatile.length >= 5, `${volatile.length}`);
+});
 
 test("core: all scripts but those for other table sizes or longer topics are played", () => {
   assert.ok(scripts.filter((script) => !fits(script)).length <= 4);

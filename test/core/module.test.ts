@@ -16,7 +16,7 @@ import { channelId } from "../twin/suites.ts";
 import { CoreModel } from "./adapter.ts";
 
 const engine = testEngine();
-const BUILDS = ["device", "device-ascon", "host"] as const;
+const BUILDS = ["device", "device-ascon", "device-ascon-volatile", "host"] as const;
 const REALM = run(0x10, 8);
 const DEVICE = run(0xd0, 8);
 const KEY = run(0x80, 16);
@@ -64,6 +64,25 @@ for (const build of BUILDS) {
     assert.equal(calls.protect?.(0, 0, 0, 1, 0, 0), STATUS.NO_IDENTITY);
   });
 }
+
+test("module device-ascon-volatile: has no device with storage, and none of its exports", () => {
+  const { calls } = engine.instantiate("device-ascon-volatile");
+  assert.equal(calls.init?.(0, 0), STATUS.BAD_ARGUMENT);
+  assert.equal(calls.init?.(1, 1), STATUS.BAD_ARGUMENT);
+  assert.equal(calls.answer?.(0, 0), STATUS.NO_IDENTITY);
+  assert.equal(calls.init?.(1, 0), STATUS.OK);
+  assert.equal(calls.answer?.(0, 0), STATUS.OK);
+  const storage = Object.keys(engine.instantiate("device-ascon").calls).filter((name) => !(name in calls));
+  assert.deepEqual(storage.sort(), [
+    "loadBegin",
+    "loadEnd",
+    "loadMark",
+    "loadNext",
+    "saveBegin",
+    "saveNext",
+    "stored",
+  ]);
+});
 
 /** A device with one channel, some frames sealed and opened, and all secrets it was given. */
 function busyDevice(suite = 0) {

@@ -10,17 +10,16 @@ import type { Engine, Instance } from "../../host/core/engine.ts";
 import { v8Engine } from "../../host/core/wasm.ts";
 import { memorySizeOf } from "../../scripts/aot.ts";
 import { buildFor, CoreModel } from "../core/adapter.ts";
-import { Device } from "../twin/device.ts";
-import { expectedOf, identityOf, type Line, perform, runScript, type Script } from "../twin/script.ts";
+import { forAscon } from "../twin/for-ascon.ts";
+import { runScript, type Script } from "../twin/script.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const OP = { end: 0, begin: 1, passed: 2, write: 3, call: 16 } as const;
 const FILES = ["beacon.json", "control.json", "blob.json", "mark.json", "messages.json"];
-const ASCON_SUITES = 3;
 /** Writes that lie closer to each other become one. */
 const GAP = 8;
 
-export type TraceBuild = "device" | "device-ascon";
+export type TraceBuild = "device" | "device-ascon" | "device-ascon-volatile";
 
 export interface Trace {
   /** C: `amp_vectors`, and `amp_vectors_call()` that reaches the exports by number. */
@@ -44,31 +43,8 @@ function scriptsFor(build: TraceBuild): Script[] {
     return isDevice && calls.every((line) => !("topic" in line) || line.topic.length <= 256);
   });
   if (build === "device") return fit.filter(({ options }) => buildFor(options) === build);
-  return fit.map(forAscon).filter((script) => script !== null);
-}
-
-/**
- * The script for a build without Xoodyak, or null if it needs that. Answers tell of the suites of a build: the slow
- * twin says what they are then.
- */
-function forAscon(script: Script): Script | null {
-  const options = { ...script.options, suites: ASCON_SUITES };
-  const twin = new Device(options);
-  const given = identityOf(script);
-  if (given !== null) twin.provision(given.identity, given.bootNonce);
-  const calls: Line[] = [];
-  for (const line of script.calls) {
-    const gives = expectedOf(perform(twin, line));
-    const tells = line.call === "ack" || line.call === "hello";
-    if (
-      JSON.stringify(gives) !== JSON.stringify(line.gives) &&
-      !(tells && gives.status === line.gives.status)
-    ) {
-      return null;
-    }
-    calls.push({ ...line, gives });
-  }
-  return { ...script, options, calls };
+  const ascon = fit.map(forAscon).filter((script) => script !== null);
+  return build === "device-ascon" ? ascon : ascon.filter(({ options }) => options.class !== 0);
 }
 
 /** FNV-1a of 32 bits. */

@@ -26,12 +26,21 @@ const DEVICE_BUILD = { channels: 4, senders: 8, suites: 0b1111, layout: 1, frame
 const ASCON_BUILD = { ...DEVICE_BUILD, suites: 0b0011 } as const;
 const HOST_BUILD = { ...DEVICE_BUILD, channels: 1024, senders: 65536, layout: 2 } as const;
 
-const OPTIONS: readonly (readonly [number, DeviceOptions])[] = [
+/** Devices, and how often each is taken. */
+type Builds = readonly (readonly [number, DeviceOptions])[];
+
+const OPTIONS: Builds = [
   [6, { ...DEVICE_BUILD, class: 0 }],
   [1, { ...ASCON_BUILD, class: 0 }],
   [2, { ...HOST_BUILD, class: 0 }],
   [3, { ...DEVICE_BUILD, class: 1 }],
   [2, { ...DEVICE_BUILD, class: 2 }],
+];
+
+/** Those of a build without storage. */
+export const VOLATILE: Builds = [
+  [3, { ...ASCON_BUILD, class: 1 }],
+  [2, { ...ASCON_BUILD, class: 2 }],
 ];
 
 // Suite and first generation of the channels: hints wrap at 16, numbers end at 2^32 - 1.
@@ -78,6 +87,7 @@ export interface CaseReport {
 /** The cases of one seed over one implementation. */
 class Cases {
   private readonly make: (options: DeviceOptions) => DeviceModel;
+  private readonly builds: Builds;
   private readonly random: Random;
   private readonly hash = createHash("sha256");
   private readonly records = createHash("sha256");
@@ -98,8 +108,9 @@ class Cases {
   private counters = new Map<string, number>();
   private memory: Sent[] = [];
 
-  constructor(make: (options: DeviceOptions) => DeviceModel, seed: number) {
+  constructor(make: (options: DeviceOptions) => DeviceModel, seed: number, builds: Builds) {
     this.make = make;
+    this.builds = builds;
     this.random = new Random(seed);
     this.device = make(this.options);
   }
@@ -140,7 +151,7 @@ class Cases {
 
   private begin(): void {
     const { random } = this;
-    this.options = random.weighted(OPTIONS);
+    this.options = random.weighted(this.builds);
     this.device = this.make(this.options);
     this.plots = PLOTS.map(([suite, first], i) => {
       const filter = `case/${i}/+`;
@@ -779,6 +790,7 @@ export function runCases(
   make: (options: DeviceOptions) => DeviceModel,
   count = CASES,
   seed = 0x616d706f,
+  builds = OPTIONS,
 ): CaseReport {
-  return new Cases(make, seed).run(count);
+  return new Cases(make, seed, builds).run(count);
 }
