@@ -3,7 +3,15 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { DEFAULT_TABLE, parsePartitions } from "../../host/cli/image/partitions.ts";
@@ -200,7 +208,8 @@ test("image: refuses by name what cannot be flashed, and writes nothing", { conc
   mkdirSync(shell.path("busy.json.state"));
   writeFileSync(shell.path("linux.json"), JSON.stringify(identity), { mode: 0o600 });
   mkdirSync(shell.path("linux.json.device"));
-  writeFileSync(shell.path("public.json"), JSON.stringify(identity), { mode: 0o644 });
+  writeFileSync(shell.path("public.json"), JSON.stringify(identity));
+  chmodSync(shell.path("public.json"), 0o644);
   mkdirSync(shell.path("full"));
   writeFileSync(shell.path("full/wasm.bin"), "precious");
   writeFileSync(shell.path("file"), "precious");

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { Shell } from "./support.ts";
 
@@ -158,7 +158,8 @@ async function prepare(shell: Shell): Promise<void> {
   await shell.ok("provision", "known", "--realm", "taken");
   await shell.ok("channel", "create", "plant/one", "--realm", "taken");
   const known = readFileSync(shell.path("known.json"));
-  writeFileSync(shell.path("public.json"), known, { mode: 0o644 });
+  writeFileSync(shell.path("public.json"), known);
+  chmodSync(shell.path("public.json"), 0o644);
   const { key, ...rest } = JSON.parse(`${known}`);
   const used = JSON.stringify({ ...rest, storageKey: `${key}${key}` });
   writeFileSync(shell.path("used.json"), used, { mode: 0o600 });
@@ -167,7 +168,8 @@ async function prepare(shell: Shell): Promise<void> {
   writeFileSync(shell.path("linux.json"), readFileSync(shell.path("known.json")), { mode: 0o600 });
   writeFileSync(shell.path("file"), "{}", { mode: 0o600 });
   writeFileSync(shell.path("short"), "1234567\n", { mode: 0o600 });
-  writeFileSync(shell.path("open"), "correct horse\n", { mode: 0o644 });
+  writeFileSync(shell.path("open"), "correct horse\n");
+  chmodSync(shell.path("open"), 0o644);
   writeFileSync(shell.path("secret"), "hunter2\n", { mode: 0o600 });
 }
 

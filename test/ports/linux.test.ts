@@ -2,7 +2,16 @@
 
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -125,7 +134,8 @@ test(
 test("linux: says what is wrong with an identity", needMosquitto(), async () => {
   const path = make();
   const open = join(DIR, "open.json");
-  writeFileSync(open, "{}", { mode: 0o644 });
+  writeFileSync(open, "{}");
+  chmodSync(open, 0o644);
   const other = join(DIR, "other.json");
   writeFileSync(other, '{"realm": "00"}', { mode: 0o600 });
   const shared = join(DIR, "shared.json");
