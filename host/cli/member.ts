@@ -26,7 +26,7 @@ export function addMemberOptions(command: Command, waiting: string): Command {
   command
     .optionsGroup("Member:")
     .addOption(new Option("-I, --identity <file>", "identity of this member").env("AMPOULE_IDENTITY"))
-    .option("--state <dir>", "its state (default <identity>.state)")
+    .option("--state <dir>", "its state (default <identity>.state, made at the first use)")
     .addOption(new Option("-q, --qos <level>", "quality of service").argParser(integer(0, 2)).default(1))
     .option("--wait <seconds>", waiting, seconds, 10)
     .option("--will-topic <topic>", "topic of the last will, sealed like any message", topic)

@@ -1,7 +1,7 @@
 // A store in a directory: slot-0, slot-1 and marks, beside the identity file they belong to.
 
 import type { Disk, World } from "../world.ts";
-import { StoreError } from "./errors.ts";
+import { LockedError, StoreError } from "./errors.ts";
 import { formatIdentity, IDENTITY_MAX, type NamedIdentity, parseIdentity } from "./identity.ts";
 import { MARK_SIZE, splitMarks, wholeMarks } from "./memory.ts";
 import type { Identity, Store, StoredState } from "./store.ts";
@@ -157,6 +157,26 @@ const deviceDirectory = (identityPath: string): string => `${identityPath}.devic
 /** Where state of an identity may be, beside it. */
 export function stateDirectories(identityPath: string): string[] {
   return [stateDirectory(identityPath), deviceDirectory(identityPath)];
+}
+
+/** A directory beside an identity that says it is in use; null if there is none. */
+export function stateInUse(disk: Disk, identityPath: string): string | null {
+  const [ours, other] = [stateDirectory(identityPath), deviceDirectory(identityPath)];
+  if (disk.list(other).length > 0) return other;
+  return isInUse(disk, ours) ? ours : null;
+}
+
+/** A program that has stored nothing leaves its lock, which says so only while it is held. */
+function isInUse(disk: Disk, directory: string): boolean {
+  const names = disk.list(directory);
+  if (names.some((name) => name !== "lock")) return true;
+  try {
+    if (names.length > 0) disk.lock(`${directory}/lock`).release();
+    return false;
+  } catch (error) {
+    if (error instanceof LockedError) return true;
+    throw error;
+  }
 }
 
 function readIdentity(disk: Disk, path: string): NamedIdentity {

@@ -15,6 +15,7 @@ import {
 import { join } from "node:path";
 import { test } from "node:test";
 import { DEFAULT_TABLE, parsePartitions } from "../../host/cli/image/partitions.ts";
+import { nodeWorld } from "../../host/node-world.ts";
 import { need } from "../support/need.ts";
 import { pip } from "../support/pip.ts";
 import { Shell } from "./support.ts";
@@ -197,6 +198,21 @@ test("image: its table is that of the ESP-IDF example", () => {
   assert.equal(readFileSync(path, "utf8"), DEFAULT_TABLE);
 });
 
+test("image: an identity with which no broker was reached is not in use, but while a program has it", async () => {
+  await using shell = new Shell();
+  await provision(shell);
+  const pub = ["pub", "-I", "boiler.json", "-L", "mqtt://127.0.0.1:1", "-t", "a", "-m", "x"];
+  const failed = await shell.run(pub);
+  assert.equal(failed.code, 2);
+  assert.match(failed.err, /no connection to mqtt:/);
+  const lock = nodeWorld().disk.lock(shell.path("boiler.json.state/lock"));
+  const held = await shell.run(["image", "-I", "boiler.json", "--format", "c"]);
+  assert.equal(held.code, 1);
+  assert.match(held.err, /boiler\.json is in use on this machine, boiler\.json\.state says/);
+  lock.release();
+  await shell.ok("image", "-I", "boiler.json", "--format", "c");
+});
+
 test("image: refuses by name what cannot be flashed, and writes nothing", { concurrency: 2 }, async (t) => {
   await using shell = new Shell();
   const identity = await provision(shell);
@@ -206,8 +222,10 @@ test("image: refuses by name what cannot be flashed, and writes nothing", { conc
   });
   writeFileSync(shell.path("busy.json"), JSON.stringify(identity), { mode: 0o600 });
   mkdirSync(shell.path("busy.json.state"));
+  writeFileSync(shell.path("busy.json.state/slot-0"), "");
   writeFileSync(shell.path("linux.json"), JSON.stringify(identity), { mode: 0o600 });
   mkdirSync(shell.path("linux.json.device"));
+  writeFileSync(shell.path("linux.json.device/slot-0"), "");
   writeFileSync(shell.path("public.json"), JSON.stringify(identity));
   chmodSync(shell.path("public.json"), 0o644);
   mkdirSync(shell.path("full"));

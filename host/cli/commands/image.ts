@@ -1,13 +1,13 @@
 // `ampoule image`: what is flashed for one device, and the line that flashes it.
 
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type Command, Option } from "commander";
 import { toHex } from "../../bytes.ts";
 import { readModule } from "../../core/wasm.ts";
-import { makeDirectory } from "../../node-world.ts";
-import { stateDirectories } from "../../store/directory.ts";
+import { makeDirectory, nodeWorld } from "../../node-world.ts";
+import { stateInUse } from "../../store/directory.ts";
 import type { NamedIdentity } from "../../store/identity.ts";
 import { io as ioError, usage } from "../errors.ts";
 import { checkFree, type Output, writeAll } from "../files.ts";
@@ -123,9 +123,8 @@ function image(options: ImageOptions, io: Io): void {
 function checkUnused(path: string, identity: NamedIdentity): void {
   const hint = "a device has an identity of its own; make one with `ampoule provision <name>`";
   if (identity.key === undefined) throw usage(`${path} has been used: its first key is gone`, hint);
-  for (const state of stateDirectories(path)) {
-    if (existsSync(state)) throw usage(`${path} is in use on this machine, ${state} says`, hint);
-  }
+  const state = stateInUse(nodeWorld().disk, path);
+  if (state !== null) throw usage(`${path} is in use on this machine, ${state} says`, hint);
 }
 
 function build(identity: NamedIdentity, directory: string, options: ImageOptions): Image {
