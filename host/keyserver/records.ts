@@ -587,6 +587,16 @@ export class Records {
     this.#run("DELETE FROM boot WHERE device = ? AND nonce = ?", device, nonce);
   }
 
+  /** Forgets all but the newest `keep` sessions that are over. */
+  forgetBoots(device: string, keep: number): void {
+    this.#run(
+      `DELETE FROM boot WHERE device = ?1 AND random IS NULL AND nonce NOT IN
+       (SELECT nonce FROM boot WHERE device = ?1 AND random IS NULL ORDER BY revision DESC LIMIT ?2)`,
+      device,
+      keep,
+    );
+  }
+
   #heldRow(row: Row): HeldRow {
     const held = heldRow(row);
     if (row.lock !== null) held.lock = this.#vault.open(heldPlace(held), blob(row, "lock"));

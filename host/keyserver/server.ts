@@ -100,6 +100,9 @@ const IN_MEMORY = ":memory:";
 const NAME_MAX = 64;
 const FIRST_INCARNATION = 1;
 const REPEATED_MAX = 4096;
+/** Steps of a channel that its members bring about at once; then one in each pause: all of them store it. */
+const MOVES_AT_ONCE = 32;
+const MOVE_PAUSE_MS = 60_000;
 /** A device that comes and goes within a second is answered each time, so often. */
 const RESEND_BURST = 8;
 
@@ -133,6 +136,8 @@ export class KeyServer {
   readonly #tuning: Tuning;
   readonly #announced = new Map<string, string>();
   readonly #resends = new Map<string, Resend>();
+  /** Up to when the moves of a channel are spread over time. */
+  readonly #moved = new Map<string, number>();
   /** When grants of earlier boots were last sent again. */
   readonly #repeated = new Map<string, number>();
   #link: Link | null = null;
@@ -583,8 +588,9 @@ export class KeyServer {
   /** Newcomers wait for a step: one move after another, so that what is under way stays readable. */
   #armMove(): void {
     if (this.#link === null || this.#moveTimer !== null) return;
-    if (!this.#records.channels().some((channel) => channel.step < channel.target)) return;
-    this.#moveTimer = this.#world.setTimer(this.#tuning.batch, () => {
+    const waits = this.#behindTarget().map((channel) => this.#moveWait(channel.id));
+    if (waits.length === 0) return;
+    this.#moveTimer = this.#world.setTimer(Math.max(this.#tuning.batch, Math.min(...waits)), () => {
       this.#moveTimer = null;
       this.#guard(() => this.#move());
     });
@@ -596,11 +602,27 @@ export class KeyServer {
       return;
     }
     this.#commit((out) => {
-      for (const channel of this.#records.channels()) {
-        if (channel.step < channel.target) this.#step(channel, out);
+      for (const channel of this.#behindTarget()) {
+        if (this.#moveWait(channel.id) > 0) continue;
+        this.#moved.set(channel.id, this.#movedTo(channel.id) + MOVE_PAUSE_MS);
+        this.#step(channel, out);
       }
     });
     this.#reconcileAll(false);
+  }
+
+  #behindTarget(): ChannelRow[] {
+    return this.#records.channels().filter((channel) => channel.step < channel.target);
+  }
+
+  /** How long the next move of a channel waits: one member that boots again and again must not wear out the others. */
+  #moveWait(channel: string): number {
+    return this.#movedTo(channel) - this.#world.now() - (MOVES_AT_ONCE - 1) * MOVE_PAUSE_MS;
+  }
+
+  #movedTo(channel: string): number {
+    const [now, to] = [this.#world.now(), this.#moved.get(channel) ?? 0];
+    return Math.max(now, Math.min(to, now + MOVES_AT_ONCE * MOVE_PAUSE_MS));
   }
 
   /** Nothing that arrives stops the server: a failure is told, the rest goes on, and later it is tried again. */

@@ -31,6 +31,8 @@ const FAR_VERSIONS = 4096;
 const FAR_PAUSE_MS = 10_000;
 /** Sessions granted and not yet confirmed: a device waits for one, the rest are old hellos sent again. */
 const PENDING_SESSIONS = 16;
+/** Sessions that are over and whose hellos are known for old ones: those of older ones at worst ask for a grant. */
+const OVER_SESSIONS = 64;
 /** A device without boot nonce is told everything again once in this time, however often it says hello. */
 const ANEW_PAUSE_MS = 1000;
 const NOBODY = "0000000000000000";
@@ -551,6 +553,7 @@ export class Talk {
       if (other.confirmed) this.#records.saveBoot({ ...other, random: null });
       else if (other.revision < row.revision) this.#records.removeBoot(device.id, other.nonce);
     }
+    this.#records.forgetBoots(device.id, OVER_SESSIONS);
     row.confirmed = true;
     this.#records.saveBoot(row);
     this.#withdraw(device, out);

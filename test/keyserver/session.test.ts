@@ -150,6 +150,31 @@ test(
 );
 
 test(
+  "session: a member that boots again and again wears out neither the others nor the database [V-2, V-8]",
+  onStage(async (stage) => {
+    const [a, b] = [member(stage, 1), other(stage)];
+    b.connect();
+    await stage.run(5000);
+    const before = stage.server.channel("a").step;
+    for (let boot = 0; boot < 80; boot++) {
+      a.connect();
+      await stage.run(3000);
+      a.reboot();
+    }
+    const moved = stage.server.channel("a").step - before;
+    assert.ok(moved >= 32 && moved <= 40, `${moved} steps in four minutes`);
+    const database = stage.world.database(stage.path);
+    const sessions = Number(database.prepare("SELECT count(*) AS n FROM boot").get()?.n);
+    database.close();
+    assert.ok(sessions <= 66, `${sessions} sessions`);
+    a.connect();
+    await stage.run(180_000);
+    assert.equal(a.open("a", b.seal("a")), "text", "when it stays up it reads again");
+    assert.deepEqual(stage.behind(), []);
+  }),
+);
+
+test(
   "session: a device without boot nonce is told everything again after each boot",
   onStage(async (stage) => {
     const [a, b] = [member(stage, 2), other(stage)];
