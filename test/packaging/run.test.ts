@@ -97,6 +97,20 @@ for (const platform of Object.keys(PLATFORMS)) {
 }
 
 test(
+  "packaging: a build for esp with a lower limit of marks reads and clears all that are stored, and asks for a blob in time",
+  options,
+  async () => {
+    const { flags = [] } = PLATFORMS.esp?.("AMP_MARKS=24") ?? {};
+    // marks.c has the glue in it, as slots.c has.
+    const doubles = await objectOf(run("esp.c"), flags);
+    const marks = await objectOf(run("marks.c"), flags);
+    const program = join(SCRATCH, "marks");
+    await compile("g++", ...SANITIZE, ...library, doubles, marks, "-o", program);
+    assert.equal(execFileSync(program, { encoding: "utf8" }), "all read, all cleared\n");
+  },
+);
+
+test(
   "packaging: zephyr's slots are whole or empty after a cut, no failed read is an absent identity, no mark is dropped",
   options,
   async () => {
