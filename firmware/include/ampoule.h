@@ -22,7 +22,8 @@
  * For every function below, unless it says otherwise:
  * - AMP_OK, zero, is the only success. A refusal has the number of SPEC section 14; amp_status_name() gives its name.
  * - Topics are strings of at most AMP_TOPIC_MAX bytes of UTF-8, ended by a zero, without wildcards.
- * - Filters of channels with a `+` and more than 7 levels are not found: a device does not know them by name, and tries.
+ * - A device knows its channels by ids of filters, and tries the filters that match a topic. Those with a `+` and more than
+ *   7 levels it does not try: topics of such a channel are AMP_NO_CHANNEL, to send and to receive.
  * - Pointers must not be null unless said so. Buffers must not overlap each other or the context.
  * - After a refusal the state of the device is as before, failure counters apart, and output buffers are zero.
  * - Time depends on lengths, topics, public fields of frames and the status, never on keys or text.
