@@ -18,8 +18,8 @@
  *
  * Storing a blob: saveBegin(), the 16 bytes at FRAME, then saveNext() until it gives 0, each chunk at FRAME; durable
  * in one slot; all of it again for the other one, slot 1 last, but a slot that may be torn first. Then marks may go, and
- * stored() once; until then everything is PENDING. If writing fails, nothing is lost: begin again. A device blob has at
- * most 2,032 bytes.
+ * stored() once; until then everything is PENDING. If writing fails, nothing is lost: begin again.
+ * A device blob has at most 2,032 bytes.
  *
  * Which frame size: byte 21 of channelPtr(slot) times 8; byte 81 for the kept previous generation, if byte 82 is not 0
  * and the high nibble of the frame's second byte is that of the generation before. In a narrow channel (bit 2 of byte
