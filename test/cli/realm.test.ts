@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
-import { findCommand } from "../support/need.ts";
+import { need } from "../support/need.ts";
 import { Shell } from "./support.ts";
 
 const mode = (path: string): number => statSync(path).mode & 0o777;
@@ -64,9 +64,7 @@ test("provision: writes an identity and a C header, both private, and prints no 
   assert.equal(mode(shell.path("meter.h")), 0o600);
 });
 
-test("provision: the C header compiles without a warning", {
-  skip: findCommand("gcc") === undefined,
-}, async () => {
+test("provision: the C header compiles without a warning", need("gcc"), async () => {
   await using shell = new Shell();
   await shell.ok("init", "--prefix", 'quo"te\\back??/é');
   await shell.ok("provision", "pump", "--format", "c", "-o", "identity.h");
