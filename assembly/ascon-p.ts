@@ -3,14 +3,17 @@
  * 64-bit words in globals, never in linear memory.
  *
  * Every profile computes the same: SMALL is what is shipped, INTERPRETED and
- * COMPILED are larger and faster, each in its place. What costs nothing in one of
- * them is dear in another; `npm run bench:mcu` tells.
+ * COMPILED are larger and faster, each in its place, and HOSTED leaves the rounds to
+ * who runs the module. What costs nothing in one of them is dear in another;
+ * `npm run bench:mcu` tells.
  */
-import { DECRYPT } from "./bytes";
+import { ascon_p } from "./ampoule";
+import { DECRYPT, wipe } from "./bytes";
 import { even, gather, odd, round, scatter } from "./interleaved";
 
 const INTERPRETED: i32 = 1;
 const COMPILED: i32 = 2;
+const HOSTED: i32 = 3;
 
 /** The state S of section 3, each word as lane() gives it; zero when nothing is being computed. */
 export namespace state {
@@ -27,6 +30,9 @@ export const P8: i32 = 0xb4;
 
 /** Bytes that permuteBlocks() takes at a time. */
 export const BLOCK: i32 = 16;
+
+/** Where the host of a HOSTED module finds the state, S0 to S4; zero when nothing is being computed. */
+const WORDS: usize = AMP_PROFILE == HOSTED ? memory.data(40, 8) : 0;
 
 const STEP: i32 = 0x0f;
 const END: i32 = 0x3c;
@@ -63,6 +69,7 @@ export function permuteBlocks(ptr: usize, len: i32, mode: i32): void {
 
 function run(first: i32, ptr: usize, len: i32, mode: i32): void {
   if (AMP_PROFILE == COMPILED) runInterleaved(first, ptr, len, mode);
+  else if (AMP_PROFILE == HOSTED) runHosted(first, ptr, len, mode);
   else runPlain(first, ptr, len, mode);
 }
 
@@ -142,6 +149,37 @@ function runPlain(first: i32, ptr: usize, len: i32, mode: i32): void {
   state.S4 = AMP_PROFILE == INTERPRETED ? ~x4 : x4;
 }
 
+/** The words are in globals between calls, as in every profile, and in linear memory from block to block. */
+function runHosted(first: i32, ptr: usize, len: i32, mode: i32): void {
+  store<u64>(WORDS, state.S0);
+  store<u64>(WORDS, state.S1, 8);
+  store<u64>(WORDS, state.S2, 16);
+  store<u64>(WORDS, state.S3, 24);
+  store<u64>(WORDS, state.S4, 32);
+  do {
+    if (len) {
+      const m0 = load<u64>(ptr);
+      const m1 = load<u64>(ptr, 8);
+      const x0 = load<u64>(WORDS) ^ m0;
+      const x1 = load<u64>(WORDS, 8) ^ m1;
+      if (mode) {
+        store<u64>(ptr, x0);
+        store<u64>(ptr, x1, 8);
+      }
+      store<u64>(WORDS, mode == DECRYPT ? m0 : x0);
+      store<u64>(WORDS, mode == DECRYPT ? m1 : x1, 8);
+      ptr += BLOCK;
+      len -= BLOCK;
+    }
+    ascon_p(WORDS, first == P12 ? 12 : 8);
+  } while (len);
+  state.S0 = load<u64>(WORDS);
+  state.S1 = load<u64>(WORDS, 8);
+  state.S2 = load<u64>(WORDS, 16);
+  state.S3 = load<u64>(WORDS, 24);
+  state.S4 = load<u64>(WORDS, 32);
+}
+
 function runInterleaved(first: i32, ptr: usize, len: i32, mode: i32): void {
   even.x0 = <u32>state.S0;
   even.x1 = <u32>state.S1;
@@ -212,4 +250,5 @@ export function wipeState(): void {
     even.x0 = even.x1 = even.x2 = even.x3 = even.x4 = 0;
     odd.x0 = odd.x1 = odd.x2 = odd.x3 = odd.x4 = 0;
   }
+  if (AMP_PROFILE == HOSTED) wipe(WORDS, 40);
 }

@@ -12,5 +12,8 @@ declare const AMP_STORAGE: i32;
 declare const AMP_HOST: i32;
 /** 1 in the module that exports permutations and modes to the known-answer tests, else 0. */
 declare const AMP_KAT: i32;
-/** What the module is made for: 0 few bytes, 1 an interpreter, 2 a compiler for 32-bit machines. See ascon-p.ts. */
+/**
+ * What the module is made for: 0 few bytes, 1 an interpreter, 2 a compiler for 32-bit machines, 3 a host that has Ascon-p.
+ * See ascon-p.ts.
+ */
 declare const AMP_PROFILE: i32;

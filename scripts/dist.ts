@@ -32,8 +32,12 @@ const MODULES = {
   deviceAsconVolatile: "device-ascon-volatile",
   host: "host",
 };
+/** What `ampoule image` writes for firmware beside them. */
+const FOR_FIRMWARE = ["device-ascon-hosted"];
 /** Names of built-in modules that the oldest Node of the library does not export. */
 const LATE_NAMES = /\bargon2Sync\b/;
+
+const fileOf = (build: string): string => `ampoule-${build}.wasm`;
 
 class DistError extends Error {}
 
@@ -87,10 +91,10 @@ function addModules(folder: string): void {
     "const bytes = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));",
   ];
   const types: string[] = [];
+  for (const build of [...Object.values(MODULES), ...FOR_FIRMWARE])
+    copyFileSync(join(ROOT, "build", fileOf(build)), join(folder, "build", fileOf(build)));
   for (const [name, build] of Object.entries(MODULES)) {
-    const file = `ampoule-${build}.wasm`;
-    copyFileSync(join(ROOT, "build", file), join(folder, "build", file));
-    const base64 = readFileSync(join(ROOT, "build", file), "base64");
+    const base64 = readFileSync(join(ROOT, "build", fileOf(build)), "base64");
     js.push(`export const ${name} = /* @__PURE__ */ bytes("${base64}");`);
     types.push(`export declare const ${name}: Uint8Array<ArrayBuffer>;`);
   }

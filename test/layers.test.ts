@@ -11,7 +11,7 @@ const ROOT = join(import.meta.dirname, "..");
 /** Rooms of the core from the bottom up; rooms of one row do not import each other. */
 const ROWS = [
   ["bytes", "layout", "status"],
-  ["form", "interleaved"],
+  ["form", "interleaved", "ampoule"],
   ["ascon-p", "xoodoo"],
   ["ascon", "xoodyak"],
   ["aead", "kdf"],

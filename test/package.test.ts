@@ -32,7 +32,7 @@ const LIMIT_MS = 60_000;
 const PACKED_MAX = 300_000;
 const UNPACKED_MAX = 1_000_000;
 const SHIPPED =
-  /^(package\.json|README\.md|LICENSE|host\/cli\/ampoule\.js|build\/dist\/(package\.json|core-wasm\.(js|d\.ts)|build\/ampoule-(device|device-ascon|device-ascon-volatile|host)\.wasm|host\/[\w/-]+\.(js|d\.ts)))$/;
+  /^(package\.json|README\.md|LICENSE|host\/cli\/ampoule\.js|build\/dist\/(package\.json|core-wasm\.(js|d\.ts)|build\/ampoule-(device|device-ascon|device-ascon-volatile|device-ascon-hosted|host)\.wasm|host\/[\w/-]+\.(js|d\.ts)))$/;
 
 /** Each way in, and a few names that must be there. */
 const ENTRIES: Record<string, string[]> = {

@@ -10,12 +10,15 @@ export type Modules = { readonly [build in Build]?: Uint8Array<ArrayBuffer> };
 
 const shipped = new Map<Build, WebAssembly.Module>();
 
+/** What is shipped beside the builds that engines here run: the same device, with a permutation that its host brings. */
+export type Shipped = Build | "device-ascon-hosted";
+
 /**
  * Bytes of a module as it is shipped.
  *
  * Asked for when it is needed: an import of node:fs would keep bundlers for browsers from this file.
  */
-export function readModule(build: Build): Uint8Array<ArrayBuffer> {
+export function readModule(build: Shipped): Uint8Array<ArrayBuffer> {
   const fs = globalThis.process?.getBuiltinModule?.("node:fs");
   if (fs === undefined) throw new Error(`no files here: pass the bytes of module ${build} to v8Engine()`);
   return new Uint8Array(fs.readFileSync(new URL(`../../build/ampoule-${build}.wasm`, import.meta.url)));

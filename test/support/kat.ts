@@ -3,6 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import { testEngine } from "./engines.ts";
+import { hostedEngine } from "./hosted.ts";
 
 export const OK = 0;
 export const BAD_TAG = 16;
@@ -69,7 +70,7 @@ export interface Opened {
 }
 
 /** The known-answer module in every profile of assembly/ascon-p.ts. */
-export const KAT_BUILDS = ["kat", "kat-interpreted", "kat-compiled"] as const;
+export const KAT_BUILDS = ["kat", "kat-interpreted", "kat-compiled", "kat-hosted"] as const;
 
 export class Kat {
   readonly exports: Omit<KatExports, "memory">;
@@ -80,7 +81,9 @@ export class Kat {
   constructor(build: (typeof KAT_BUILDS)[number] = "kat") {
     const wasm = readFileSync(new URL(`../../build/ampoule-${build}.wasm`, import.meta.url));
     // In the place of the host's module, which no engine gives less memory than it declares.
-    const { calls, memory } = testEngine({ host: Uint8Array.from(wasm) }).instantiate("host");
+    const bytes = Uint8Array.from(wasm);
+    const engine = build === "kat-hosted" ? hostedEngine(bytes) : testEngine({ host: bytes });
+    const { calls, memory } = engine.instantiate("host");
     this.exports = calls as unknown as KatExports;
     this.memory = memory;
   }

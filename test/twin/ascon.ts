@@ -13,8 +13,8 @@ const AEAD_RATE = 16;
 const XOF_RATE = 8;
 const TAG_SIZE = 16;
 
-// SP 800-232, section 3: constant addition, substitution layer, linear diffusion layer.
-function permute(s: State, rounds: number): void {
+/** SP 800-232, section 3: constant addition, substitution layer, linear diffusion layer. */
+export function permute(s: State, rounds: number): void {
   let al = s[0] as number;
   let ah = s[1] as number;
   let bl = s[2] as number;

@@ -35,7 +35,7 @@ interface ImageOptions {
   identity?: string;
   output?: string;
   format: "esp" | "c" | "both";
-  module: "device" | "device-ascon";
+  module: "device" | "device-ascon" | "device-ascon-hosted";
   partitions?: string;
   chip?: string;
   port?: string;
@@ -71,8 +71,11 @@ export function addImage(program: Command, io: Io): void {
         .default("esp"),
     )
     .addOption(
-      new Option("--module <build>", "which core: that of the firmware; device has the suites of Xoodyak too")
-        .choices(["device-ascon", "device"])
+      new Option(
+        "--module <build>",
+        "which core: that of the firmware; device has the suites of Xoodyak too, and device-ascon-hosted leaves Ascon-p to it",
+      )
+        .choices(["device-ascon", "device", "device-ascon-hosted"])
         .default("device-ascon"),
     )
     .option(
