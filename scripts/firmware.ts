@@ -63,6 +63,8 @@ function formatDigests(): string {
 
 #if defined(AMP_XOODYAK)
 ${known("device")}
+#elif defined(AMP_ASCON_HOSTED)
+${known("device-ascon-hosted")}
 #else
 ${known("device-ascon")}
 #endif

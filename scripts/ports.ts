@@ -1,8 +1,9 @@
 // Builds the programs of firmware/ports for the machines that QEMU emulates: build/ports/<machine>-<program>.elf.
 //
-//   node scripts/ports.ts [--quiet] [--engine aot|wasm3] [program...]
+//   node scripts/ports.ts [--quiet] [--engine aot|wasm3|wasm3-hosted] [program...]
 //
-// With the engine wasm3 it is build/ports/<machine>-<program>-wasm3.elf, which carries the module and the interpreter.
+// With the engine wasm3 it is build/ports/<machine>-<program>-wasm3.elf, which carries the module and the interpreter;
+// with wasm3-hosted the module that leaves Ascon-p to C.
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
@@ -41,7 +42,8 @@ const AREA = 0x400000;
 const STACK = 0x4000;
 
 /** The core as C, or the module in the interpreter. */
-export type EngineName = "aot" | "wasm3";
+const ENGINES = ["aot", "wasm3", "wasm3-hosted"] as const;
+export type EngineName = (typeof ENGINES)[number];
 
 export interface Program {
   sources: string[];
@@ -94,7 +96,7 @@ export function buildPort(
       ...["-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra", "-Werror"],
 
       ...folders.map((folder) => `-I${folder}`),
-      ...(engine === "wasm3" ? interpreter(program) : []),
+      ...(engine === "aot" ? [] : interpreter(program, engine)),
       ...Object.entries(places).map(([symbol, value]) => `-Wl,--defsym=${symbol}=0x${value.toString(16)}`),
       ...program.flags,
       ...["-o", part],
@@ -107,15 +109,23 @@ export function buildPort(
 }
 
 /** Flags for the interpreter, whose sources are brought, and the module as an array. */
-function interpreter(program: Program): string[] {
-  const build = program.flags.includes("-DAMP_XOODYAK") ? "device" : "device-ascon";
+function interpreter(program: Program, engine: EngineName): string[] {
+  const isHosted = engine === "wasm3-hosted";
+  const plain = program.flags.includes("-DAMP_XOODYAK") ? "device" : "device-ascon";
+  const build = isHosted ? "device-ascon-hosted" : plain;
   const folder = join(OUT, build);
   const header = join(folder, "amp_module.h");
   const part = `${header}.${process.pid}.part`;
   mkdirSync(folder, { recursive: true });
   writeFileSync(part, formatModule(build, readModule(build)));
   renameSync(part, header);
-  return ["-DAMP_WASM3", `-I${folder}`, "-isystem", wasm3Source()];
+  return [
+    "-DAMP_WASM3",
+    ...(isHosted ? ["-DAMP_ASCON_HOSTED"] : []),
+    `-I${folder}`,
+    "-isystem",
+    wasm3Source(),
+  ];
 }
 
 /** Bytes of code and constants, initialised data, and zeroed data. */
@@ -146,7 +156,7 @@ if (import.meta.main) {
       engine: { type: "string", default: "aot" },
     },
   });
-  const engine = values.engine === "wasm3" ? "wasm3" : "aot";
+  const engine = ENGINES.find((name) => name === values.engine) ?? "aot";
   for (const name of positionals.length === 0 ? Object.keys(PROGRAMS) : positionals) {
     for (const machine of ["m3", "rv32"] as const) {
       const elf = buildPort(machine, name, engine);

@@ -139,7 +139,9 @@ typedef enum amp_status {
   /** Back end wasm3: the module is not the expected one, or the interpreter has too little memory for it. */
   AMP_BAD_MODULE = 67,
   /** The core stopped; see the top of this file. */
-  AMP_TRAPPED = 68
+  AMP_TRAPPED = 68,
+  /** With AMP_ASCON_HOSTED: the permutation of this firmware does not give the known answer. The compiler is broken. */
+  AMP_BAD_PERMUTATION = 69
 } amp_status;
 
 /** Name of a status without the prefix, "REPLAYED"; "UNKNOWN" for other numbers. Never null. */
@@ -225,6 +227,10 @@ typedef struct amp_port {
    * SHA-256 it must have, 32 bytes; null: that of the module this library was built with. The interpreter puts all it
    * needs into the heap, which must be aligned to 8 bytes and stay until amp_close(): AMP_WASM3_HEAP_SIZE bytes are
    * enough for the modules of this version.
+   *
+   * Of a library built with AMP_ASCON_HOSTED this version's module is `device-ascon-hosted`, which leaves Ascon-p to C:
+   * a third of the time. It is compared with known answers at each amp_open(). Modules that import nothing run as they
+   * do without; of a library built without it a module that imports anything is AMP_BAD_MODULE.
    */
   const uint8_t *module;
   size_t module_size;
@@ -252,7 +258,7 @@ typedef struct amp_context {
  * @param port in, copied
  * @returns AMP_OK; AMP_BAD_RECORD: both slots are lost, the device must be provisioned again; AMP_BAD_ARGUMENT: a
  *   callback, the boot nonce or a size of the identity is missing; AMP_NO_ROOM: more senders in marks than fit;
- *   AMP_NOT_STORED; AMP_BAD_MODULE; AMP_TRAPPED
+ *   AMP_NOT_STORED; AMP_BAD_MODULE; AMP_BAD_PERMUTATION; AMP_TRAPPED
  * Re-entrant, but with the back end wasm3 for one device at a time.
  *
  * May write: after a power cut in the middle of a write both slots are written again before this returns.

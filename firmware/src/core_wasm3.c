@@ -10,8 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "amp_ascon_p.h"
 #include "amp_module_digest.h"
 #include "amp_sha256.h"
+
+#if defined(AMP_ASCON_HOSTED) && defined(AMP_XOODYAK)
+#error "there is no module that knows Xoodyak and imports Ascon-p"
+#endif
 
 __attribute__((noreturn)) void amp_trap(void *instance);
 
@@ -123,6 +128,40 @@ static int is_expected(const amp_port *port)
   return memcmp(digest, expected, sizeof digest) == 0;
 }
 
+#if defined(AMP_ASCON_HOSTED)
+
+/** Longest that the standard has. */
+enum { ROUNDS_MAX = 12 };
+
+/** What assembly/ampoule.ts declares. Nothing that a module passes makes it reach outside of linear memory, or stay. */
+static m3ApiRawFunction(ascon_p)
+{
+  m3ApiGetArg(uint32_t, state)
+  m3ApiGetArg(uint32_t, rounds)
+  (void)_ctx;
+  if ((uint64_t)state + AMP_ASCON_STATE > m3_GetMemorySize(runtime)) m3ApiTrap(m3Err_trapOutOfBoundsMemoryAccess);
+  if (rounds > ROUNDS_MAX) m3ApiTrap(m3Err_trapAbort);
+  amp_ascon_p((uint8_t *)m3ApiOffsetToPtr(state), rounds);
+  m3ApiSuccess();
+}
+
+#endif
+
+/** Gives a module the permutation, if it wants it and there is one. What imports anything else is refused. */
+static M3Result link_imports(IM3Module module)
+{
+  uint32_t i;
+#if defined(AMP_ASCON_HOSTED)
+  const M3Result result = m3_LinkRawFunction(module, "ampoule", "ascon_p", "v(ii)", ascon_p);
+  if (result != m3Err_none && result != m3Err_functionLookupFailed) return result;
+#endif
+  for (i = 0; i < module->numFuncImports; ++i)
+    if (module->functions[i].compiled == NULL) return m3Err_functionImportMissing;
+  for (i = 0; i < module->numGlobals; ++i)
+    if (module->globals[i].imported) return m3Err_functionImportMissing;
+  return module->memoryImported ? m3Err_functionImportMissing : m3Err_none;
+}
+
 static void *find(IM3Runtime runtime, const char *name)
 {
   IM3Function function;
@@ -139,6 +178,7 @@ static IM3Runtime load_module(const amp_port *port)
   runtime->memoryLimit = (AMP_MODULE_MEMORY + 7u) & ~7u;
   if (m3_ParseModule(environment, &module, port->module, (uint32_t)port->module_size) != m3Err_none) return NULL;
   if (m3_LoadModule(runtime, module) != m3Err_none) return NULL;
+  if (link_imports(module) != m3Err_none) return NULL;
   return m3_CompileModule(module) == m3Err_none ? runtime : NULL;
 }
 
@@ -152,6 +192,9 @@ amp_status amp_core_open(amp_core *core, const amp_port *port)
     AMP_CORE_PLACES(PLACE_NAME)};
   IM3Runtime runtime;
   unsigned i;
+#if defined(AMP_ASCON_HOSTED)
+  if (!amp_ascon_p_is_right()) return AMP_BAD_PERMUTATION;
+#endif
   if (!is_expected(port)) return AMP_BAD_MODULE;
   heap.at = port->heap;
   heap.end = port->heap + port->heap_size;

@@ -48,7 +48,7 @@ test("firmware: the library's own sources have no warning, as C99", need("gcc"),
   );
   assert.ok(own.length >= 4);
   for (const name of own) {
-    for (const define of [[], ["-DAMP_WASM3"]]) {
+    for (const define of [[], ["-DAMP_WASM3"], ["-DAMP_WASM3", "-DAMP_ASCON_HOSTED"]]) {
       const flags = ["-std=c99", "-Os", ...define, ...WARNINGS, "-Wshadow", ...INCLUDES];
       execFileSync("gcc", [...flags, "-c", join(library, "src", name), "-o", join(dir, "out.o")]);
     }

@@ -30,8 +30,21 @@ const COMMON = ["-D_GNU_SOURCE", "-std=c99"];
 const ROOT = join(import.meta.dirname, "../..");
 
 /** Back ends, and what a compiler must be told of them. */
-export const ENGINES = { aot: [], wasm3: ["-DAMP_WASM3"] } as const;
+export const ENGINES = {
+  aot: [],
+  wasm3: ["-DAMP_WASM3"],
+  "wasm3-hosted": ["-DAMP_WASM3", "-DAMP_ASCON_HOSTED"],
+} as const;
 export type EngineName = keyof typeof ENGINES;
+
+/** The module that a program has with it. */
+function moduleOf(
+  engine: EngineName,
+  flags: readonly string[],
+): "device" | "device-ascon" | "device-ascon-hosted" {
+  if (flags.includes("-DAMP_XOODYAK")) return "device";
+  return engine === "wasm3-hosted" ? "device-ascon-hosted" : "device-ascon";
+}
 
 /**
  * A core that traps in the middle of its work: the last bytes of its memory are out of bounds, or the stack of the
@@ -52,7 +65,7 @@ export function compile(program: string, dir: string, engine: EngineName, ...fla
   return compileWith(assembleFirmware(), program, dir, engine, ...flags);
 }
 
-function compileWith(
+export function compileWith(
   library: string,
   program: string,
   dir: string,
@@ -60,15 +73,15 @@ function compileWith(
   ...flags: string[]
 ): string {
   const src = join(library, "src");
-  // What plays vectors stands in for ampoule.c.
-  const absent = ["core_wasm3.c", ...(program === "vectors" ? ["ampoule.c"] : [])];
+  // What plays on the core itself stands in for ampoule.c.
+  const absent = ["core_wasm3.c", ...(["vectors", "hosted"].includes(program) ? ["ampoule.c"] : [])];
   const sources = readdirSync(src).filter((name) => name.endsWith(".c") && !absent.includes(name));
   const out = join(dir, `${program}-${engine}`);
-  const build = flags.includes("-DAMP_XOODYAK") ? "device" : "device-ascon";
+  const build = moduleOf(engine, flags);
   writeFileSync(join(dir, "amp_module.h"), formatModule(build, readModule(build)));
   const includes = ["-I", join(library, "include"), "-I", src, "-I", dir];
   const files = [join(import.meta.dirname, `${program}.c`), ...sources.map((name) => join(src, name))];
-  if (engine === "wasm3") files.push(wasm3Object(library, flags));
+  if (engine !== "aot") files.push(wasm3Object(library, [...ENGINES[engine], ...flags]));
   execFileSync("cc", [...COMMON, ...ENGINES[engine], ...flags, ...includes, ...files, "-o", out]);
   return out;
 }
@@ -86,7 +99,7 @@ function wasm3Object(library: string, flags: string[]): string {
   mkdirSync(folder, { recursive: true });
   const part = `${object}.${process.pid}.part`;
   const includes = ["-I", join(library, "include"), "-I", src, "-isystem", wasm3Source()];
-  const all = [...COMMON, ...ENGINES.wasm3, ...defines, "-Os", "-w", ...includes];
+  const all = [...COMMON, ...defines, "-Os", "-w", ...includes];
   execFileSync("cc", [...all, "-x", "c", "-c", join(src, "core_wasm3.c"), "-o", part]);
   renameSync(part, object);
   return object;

@@ -6,10 +6,11 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Engine, Instance } from "../../host/core/engine.ts";
+import type { Build, Engine, Instance } from "../../host/core/engine.ts";
 import { v8Engine } from "../../host/core/wasm.ts";
 import { memorySizeOf } from "../../scripts/aot.ts";
 import { buildFor, CoreModel } from "../core/adapter.ts";
+import { hostedEngine } from "../support/hosted.ts";
 import { forAscon } from "../twin/for-ascon.ts";
 import { runScript, type Script } from "../twin/script.ts";
 
@@ -19,7 +20,7 @@ const FILES = ["beacon.json", "control.json", "blob.json", "mark.json", "message
 /** Writes that lie closer to each other become one. */
 const GAP = 8;
 
-export type TraceBuild = "device" | "device-ascon" | "device-ascon-volatile";
+export type TraceBuild = "device" | "device-ascon" | "device-ascon-volatile" | "device-ascon-hosted";
 
 export interface Trace {
   /** C: `amp_vectors`, and `amp_vectors_call()` that reaches the exports by number. */
@@ -44,7 +45,7 @@ function scriptsFor(build: TraceBuild): Script[] {
   });
   if (build === "device") return fit.filter(({ options }) => buildFor(options) === build);
   const ascon = fit.map(forAscon).filter((script) => script !== null);
-  return build === "device-ascon" ? ascon : ascon.filter(({ options }) => options.class !== 0);
+  return build === "device-ascon-volatile" ? ascon.filter(({ options }) => options.class !== 0) : ascon;
 }
 
 /** FNV-1a of 32 bits. */
@@ -61,13 +62,14 @@ class Recorder implements Engine {
   readonly exports = new Map<string, number>();
   calls = 0;
   readonly #size: number;
-  readonly #engine = v8Engine();
+  readonly #engine: Engine;
 
-  constructor(memorySize: number) {
+  constructor(memorySize: number, engine: Engine) {
     this.#size = memorySize;
+    this.#engine = engine;
   }
 
-  instantiate(build: TraceBuild): Instance {
+  instantiate(build: Build): Instance {
     const { calls, memory } = this.#engine.instantiate(build);
     const used = memory.subarray(0, this.#size);
     const known = used.slice();
@@ -122,7 +124,10 @@ class Recorder implements Engine {
 export function record(build: TraceBuild): Trace {
   const wasm = new Uint8Array(readFileSync(join(ROOT, "build", `ampoule-${build}.wasm`)));
   const memorySize = (memorySizeOf(wasm) + 7) & ~7;
-  const recorder = new Recorder(memorySize);
+  const recorder = new Recorder(
+    memorySize,
+    build === "device-ascon-hosted" ? hostedEngine(wasm) : v8Engine(),
+  );
   const scripts = scriptsFor(build);
   for (const script of scripts) {
     runScript((options) => new CoreModel(recorder, options), script);

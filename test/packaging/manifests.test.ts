@@ -197,16 +197,26 @@ test(
     assert.doesNotMatch(wasm3, /CONFIG_AMP_ENGINE_AOT/);
     const xoodyak = readFileSync(join(espConfig("AMP_XOODYAK=y"), "sdkconfig.h"), "utf8");
     assert.throws(() => espConfig("AMP_PAYLOAD_MAX=100"), /AMP_PAYLOAD_MAX/);
-    const known = esp + wasm3 + xoodyak;
+    for (const others of [[], ["AMP_ENGINE_WASM3=y", "AMP_XOODYAK=y"]]) {
+      const config = readFileSync(join(espConfig("AMP_ASCON_HOSTED=y", ...others), "sdkconfig.h"), "utf8");
+      assert.doesNotMatch(config, /AMP_ASCON_HOSTED/);
+    }
+    const hosted = readFileSync(
+      join(espConfig("AMP_ENGINE_WASM3=y", "AMP_ASCON_HOSTED=y"), "sdkconfig.h"),
+      "utf8",
+    );
+    const known = esp + wasm3 + xoodyak + hosted;
     for (const option of [...used("AMP_", "esp-idf/**/*"), ...used("SEAL_", "esp-idf/**/*")]) {
       assert.ok(known.includes(`CONFIG_${option} `), option);
     }
     const zephyr = readFileSync(join(zephyrConfig(), "autoconf.h"), "utf8");
     assert.match(zephyr, /^#define CONFIG_AMPOULE_SETTINGS 1$/m);
     assert.match(zephyr, /^#define CONFIG_AMPOULE_ENGINE_AOT 1$/m);
-    const others = ["AMPOULE_ENGINE_WASM3=y", "AMPOULE_XOODYAK=y"].map((value) =>
-      readFileSync(join(zephyrConfig(value), "autoconf.h"), "utf8"),
-    );
+    const others = [
+      ["AMPOULE_ENGINE_WASM3=y", "AMPOULE_ASCON_HOSTED=y"],
+      ["AMPOULE_ENGINE_WASM3=y"],
+      ["AMPOULE_XOODYAK=y"],
+    ].map((values) => readFileSync(join(zephyrConfig(...values), "autoconf.h"), "utf8"));
     for (const option of [...used("AMPOULE", "zephyr/**/*"), ...used("SEAL_", "zephyr/**/*")]) {
       assert.ok((zephyr + others.join("")).includes(`CONFIG_${option} `), option);
     }
