@@ -33,10 +33,17 @@ export const budgeted: readonly Budgeted[] = [
   ...[CORTEX_M3, RV32IMAC].flatMap((machine) => [
     { machine, one: find(BARE, AOT_O2, "bare-ascon"), counts: BARE_COUNTS, exact: true },
     { machine, one: find(BARE, INTERPRETED, "bare-ascon-interpreted"), counts: BARE_COUNTS, exact: true },
+    { machine, one: find(BARE, INTERPRETED, "bare-ascon-hosted"), counts: BARE_COUNTS, exact: true },
   ]),
   { machine: CORTEX_M3, one: find(BARE, AOT_O2, "bare-ascon-compiled"), counts: BARE_COUNTS, exact: true },
   { machine: CORTEX_M3, one: find(DEVICES, AOT_O2, "device"), counts: DEVICE_COUNTS, exact: false },
   { machine: CORTEX_M3, one: find(DEVICES, INTERPRETED, "device"), counts: DEVICE_COUNTS, exact: false },
+  {
+    machine: CORTEX_M3,
+    one: find(DEVICES, INTERPRETED, "device-ascon-hosted"),
+    counts: DEVICE_COUNTS,
+    exact: false,
+  },
 ];
 
 /** Keeps the budgets of other versions. */

@@ -10,10 +10,12 @@ export interface Module {
   wasm: Uint8Array<ArrayBuffer>;
   /** Bytes of linear memory that it is given. */
   memorySize: number;
+  /** Its permutation is the host's. */
+  isHosted: boolean;
 }
 
 /** A module of this build, by its target. */
 export function readModule(name: string): Module {
   const wasm = new Uint8Array(readFileSync(join(BUILD, `ampoule-${name}.wasm`)));
-  return { wasm, memorySize: (memorySizeOf(wasm) + 7) & ~7 };
+  return { wasm, memorySize: (memorySizeOf(wasm) + 7) & ~7, isHosted: name.endsWith("-hosted") };
 }

@@ -44,6 +44,7 @@ export const BARE: readonly Case[] = [
   { way: AOT_UNSCHEDULED, module: "bare-ascon-interpreted" },
   { way: INTERPRETED, module: "bare-ascon" },
   { way: INTERPRETED, module: "bare-ascon-interpreted" },
+  { way: INTERPRETED, module: "bare-ascon-hosted" },
   { way: AOT_O2, module: "bare-xoodyak" },
   { way: AOT_SMALL, module: "bare-xoodyak" },
   { way: INTERPRETED, module: "bare-xoodyak" },
@@ -57,6 +58,7 @@ export const DEVICES: readonly (Case & { suites: readonly number[] })[] = [
   { way: INTERPRETED, module: "device", suites: [0, 1, 2, 3] },
   { way: INTERPRETED, module: "device-ascon", suites: [0, 1] },
   { way: INTERPRETED, module: "device-ascon-interpreted", suites: [0, 1] },
+  { way: INTERPRETED, module: "device-ascon-hosted", suites: [0, 1] },
 ];
 
 export const keyOf = (machine: Machine, { way, module }: Case, what: string): string =>

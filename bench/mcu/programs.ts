@@ -44,7 +44,8 @@ export const NATIVE: Engine = {
   },
 };
 
-const AMP_WASM = join(ROOT, "firmware", "src", "amp_wasm.h");
+const FIRMWARE = join(ROOT, "firmware", "src");
+const AMP_WASM = join(FIRMWARE, "amp_wasm.h");
 
 export const AOT: Engine = {
   name: "AOT",
@@ -80,9 +81,10 @@ const WASM3_PARTS = "bind code compile core emit env exec function info module p
 export const WASM3: Engine = {
   name: "wasm3",
   define: "-DWASM3",
-  async objects(machine, { wasm, memorySize }, level) {
+  async objects(machine, { wasm, memorySize, isHosted }, level) {
     const folder = wasm3Source(console.error);
     const flags = [...WASM3_FLAGS, "-isystem", folder];
+    const hosted = isHosted ? ["-DHOSTED", "-I", FIRMWARE] : [];
     const bytes = [...wasm].map((byte, i) => (i % 24 === 0 ? `\n${byte}` : byte)).join(",");
     const header = await keep(
       "module.h",
@@ -101,10 +103,17 @@ export const WASM3: Engine = {
       compile(machine, {
         file: join(GUEST, "engine-wasm3.c"),
         object: "engine-wasm3.o",
-        flags: ["-O2", ...STRICT, ...flags],
+        flags: ["-O2", ...STRICT, ...flags, ...hosted],
+        headers: isHosted ? [join(FIRMWARE, "amp_ascon_p.h")] : [],
       }),
       compile(machine, { file: blob, object: "module.o", flags: [] }),
     );
+    if (isHosted) {
+      const file = join(FIRMWARE, "amp_ascon_p.c");
+      const headers = [join(FIRMWARE, "amp_ascon_p.h")];
+      const flags = [...machine.small.split(" "), ...STRICT, "-DAMP_WASM3", "-DAMP_ASCON_HOSTED"];
+      parts.push(compile(machine, { file, object: "engine-ascon-p.o", flags, headers }));
+    }
     return { objects: await Promise.all(parts), flags: [...flags, ...include], headers: [header] };
   },
 };

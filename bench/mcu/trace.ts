@@ -3,6 +3,7 @@
 
 import type { Build, Engine, Instance } from "../../host/core/engine.ts";
 import { v8Engine } from "../../host/core/wasm.ts";
+import { hostedEngine } from "../../test/support/hosted.ts";
 import { stage, TOPIC } from "../rig.ts";
 import { readModule } from "./modules.ts";
 
@@ -40,16 +41,18 @@ export function checksum(bytes: Uint8Array): number {
 class Recorder implements Engine {
   readonly name = "recorder";
   readonly calls: Call[] = [];
+  readonly #hosts = v8Engine();
   readonly #engine: Engine;
   /** One for all devices: init() begins each anew, as on a machine. */
   #instance: Instance | undefined;
 
   constructor(module: string) {
-    this.#engine = v8Engine({ device: readModule(module).wasm });
+    const { wasm, isHosted } = readModule(module);
+    this.#engine = isHosted ? hostedEngine(wasm) : v8Engine({ device: wasm });
   }
 
   instantiate(build: Build): Instance {
-    if (build !== "device") return this.#engine.instantiate(build);
+    if (build !== "device") return this.#hosts.instantiate(build);
     this.#instance ??= this.#record(this.#engine.instantiate(build));
     return this.#instance;
   }

@@ -9,9 +9,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { toHex } from "../../host/bytes.ts";
+import { memorySizeOf } from "../../scripts/aot.ts";
 import { need, needHeader } from "../support/need.ts";
 import { random } from "../twin/stage.ts";
-import { compile } from "./compile.ts";
+import { compile, shippedModule } from "./compile.ts";
 import { type Call, CortexM, type Skips } from "./cortex-m.ts";
 import { ShadowEngine, type Shipped } from "./engine.ts";
 import { LEAKS, ONE_COMPARISON, SOURCE } from "./leaks.ts";
@@ -36,6 +37,7 @@ const SHAPES: Record<Exclude<Shipped, "host" | "device-ascon-volatile">, Shape[]
   "device-ascon": ASCON_SHAPES,
   "device-ascon-interpreted": ASCON_SHAPES,
   "device-ascon-compiled": ASCON_SHAPES,
+  "device-ascon-hosted": ASCON_SHAPES,
 };
 const ALL = process.env.AMP_SWEEP === "all";
 const skip = need("arm-none-eabi-gcc", "cc").skip || needHeader("unicorn/unicorn.h", "libunicorn-dev").skip;
@@ -69,7 +71,7 @@ for (const shipped of Object.keys(SHAPES) as (keyof typeof SHAPES)[]) {
     let names: string[];
     before(async () => {
       engine = await ShadowEngine.load(shipped);
-      machine = new CortexM(root, engine.wasm, "-Os");
+      machine = new CortexM(root, engine.wasm, "-Os", memorySizeOf(shippedModule(shipped)));
       names = signaturesOf(engine.notes.module).map(({ name }) => name);
     });
 

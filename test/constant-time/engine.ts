@@ -4,6 +4,7 @@
 import type { Build, Engine, Instance } from "../../host/core/engine.ts";
 import type { DeviceOptions } from "../twin/model.ts";
 import { compile, shippedModule } from "./compile.ts";
+import { filled } from "./hosted.ts";
 import { LAYOUT_NAMES, type Labelled, type Layout, Policy, type Release, watchedOf } from "./policy.ts";
 import { type Finding, findingAt, forbiddenOf } from "./rules.ts";
 import { shadowed } from "./shadow.ts";
@@ -23,6 +24,7 @@ export const SHIPPED = {
   "device-ascon-interpreted": "device-ascon",
   "device-ascon-compiled": "device-ascon",
   "device-ascon-volatile": "device-ascon-volatile",
+  "device-ascon-hosted": "device-ascon",
   host: "host",
 } as const satisfies Record<string, Build>;
 
@@ -157,7 +159,7 @@ export class ShadowEngine implements Engine {
   }
 
   static async load(shipped: Shipped): Promise<ShadowEngine> {
-    const wasm = shippedModule(shipped);
+    const wasm = await filled(shippedModule(shipped));
     return new ShadowEngine(shipped, wasm, await layoutOf(shipped, decode(wasm)));
   }
 
@@ -227,7 +229,7 @@ export interface Recorder {
 /** Where the core has what, from a module whose constant data lies as in the shipped one. */
 async function layoutOf(shipped: Shipped, module: Module): Promise<Layout> {
   const entry = ENTRIES[SHIPPED[shipped]];
-  const wasm = await compile(shipped, [entry], TELLER);
+  const wasm = await filled(await compile(shipped, [entry], TELLER));
   const told = decode(wasm);
   const data = (of: Module) => Buffer.from(of.data ?? []).toString("hex");
   if (data(told) !== data(module)) throw new Error(`${shipped}: constant data lies elsewhere`);

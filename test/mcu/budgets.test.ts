@@ -72,6 +72,13 @@ const TARGETS = [
     perByte: 580,
     flash: undefined,
   },
+  {
+    name: "Ascon-p in C beside wasm3",
+    way: INTERPRETED,
+    module: "bare-ascon-hosted",
+    perByte: 161,
+    flash: undefined,
+  },
 ];
 
 for (const { name, way, module, perByte, flash } of TARGETS) {
