@@ -9,8 +9,8 @@
 #include "amp_core.h"
 
 /*
- * A trap leaves the core, whatever it was in, for the function of ampoule.h that entered it. GCC's own pair needs five
- * words and no library.
+ * A trap leaves the core, whatever it was in, for the function of ampoule.h that entered it; a refusal leaves the same
+ * way. GCC's own pair needs five words and no library.
  */
 #if defined(__GNUC__) && !defined(__clang__)
 typedef void *amp_jump[5];
@@ -23,25 +23,27 @@ typedef jmp_buf amp_jump;
 #define GO_JUMP(jump) longjmp(jump, 1)
 #endif
 
+/* Where the compiler's guess of what is smaller is wrong. */
+#define NOINLINE __attribute__((noinline))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 enum {
   CLOSED = 0,
   OPEN = 0x414d,
   TRAPPED = 0x5054,
 
   NO_SLOT = 0xff,
-  /* The topic at TOPIC has no channel. */
-  NO_MATCH = 0xfe,
   /* Filters of more levels have no `+`: a stranger's topic makes the device hash 2^levels of them. */
   LEVELS_MAX = 7,
-  /* Depth of a pattern that does not end in `#`. */
+  /* Depth of a pattern that does not end in `#`; and of one that is not known. */
   NO_HASH = 0xff,
   UNKNOWN_PATTERN = 0xfe,
 
   /* Marks found at boot from which a blob is stored before the next message. */
   MARKS_AT_BOOT = 16,
 
-  /* Longest pause between two hellos that refusals ask for, in ticks. */
-  PAUSE_MAX = 64
+  /* Longest pause between two hellos that refusals ask for: 64 ticks. */
+  PAUSE_MAX = 6
 };
 
 /** How a filter comes from a topic: bit i of plus makes level i a `+`; after `hash` levels comes `#`. */
@@ -55,6 +57,8 @@ typedef struct device {
   const char *prefix;
   amp_jump *jump;
   uint16_t life;
+  /** Why the operation at hand was left. */
+  uint8_t status;
 
   /** The slot that may be torn: the other one is the only good one. */
   uint8_t suspect;
@@ -65,7 +69,7 @@ typedef struct device {
   /** Channels came or went, and no amp_receive() has told it. */
   uint8_t is_changed;
 
-  /** Bytes at TOPIC and the slot they belong to, or NO_MATCH; NO_SLOT: whatever is there. */
+  /** Bytes at TOPIC, and the slot they belong to or NO_SLOT; of 0 bytes: whatever is there. */
   uint16_t topic_len;
   uint8_t topic_slot;
   pattern patterns[AMP_CHANNELS];
@@ -73,17 +77,17 @@ typedef struct device {
   /* Hellos. */
   uint8_t ack_due;
   uint8_t hello_due;
-  /** The server was heard since amp_hello(); ticks since while it was not. */
-  uint8_t is_answered;
+  /** The server was not heard since amp_hello(); ticks since. */
+  uint8_t is_unanswered;
   uint16_t unanswered;
-  /** Ticks until refusals are heard again, and for how many they are not after the next hello. */
+  /** Ticks until refusals are heard again, and the power of two of those they are not after the next hello. */
   uint8_t wait;
   uint8_t pause;
-  /** A channel whose counters are wanted: sealing was refused, and the server not heard since; ticks since. */
+  /** Sealing was refused in the slot wanted, for want of counters, and the server not heard since; ticks since. */
   uint8_t is_wanting;
   uint8_t want_due;
+  uint8_t wanted;
   uint16_t want_ticks;
-  uint8_t want[AMP_ID_SIZE];
 
   amp_port port;
   amp_core core;
@@ -91,7 +95,7 @@ typedef struct device {
 
 typedef char amp_context_size_is_enough[sizeof(device) <= sizeof(amp_context) ? 1 : -1];
 
-/** Arguments of an entry. */
+/** Arguments of an entry. After a refusal the library's `out` and `result` are zero. */
 typedef struct call {
   const char *topic;
   const uint8_t *in;
@@ -99,10 +103,12 @@ typedef struct call {
   uint8_t *out;
   size_t out_max;
   void *result;
+  size_t result_size;
   int flag;
 } call;
 
-typedef amp_status operation(device *d, const call *c);
+/** Returns when all is done; leaves with the name of a refusal otherwise. */
+typedef void operation(device *d, const call *c);
 
 /* ---- Memory of the core ---- */
 
@@ -121,12 +127,13 @@ static const uint8_t *channel_of(device *d, unsigned slot)
   return at ? amp_core_at(&d->core, at) : NULL;
 }
 
-static uint16_t read16(const uint8_t *at) { return (uint16_t)(at[0] | at[1] << 8); }
-static uint32_t read32(const uint8_t *at) { return read16(at) | (uint32_t)read16(at + 2) << 16; }
+static ALWAYS_INLINE uint16_t read16(const uint8_t *at) { return (uint16_t)(at[0] | at[1] << 8); }
+static ALWAYS_INLINE uint32_t read32(const uint8_t *at) { return read16(at) | (uint32_t)read16(at + 2) << 16; }
 
+/** Null is no bytes. */
 static void wipe(void *at, size_t size)
 {
-  memset(at, 0, size);
+  if (at != NULL) memset(at, 0, size);
   /* The bytes are read by someone, as far as the compiler knows. */
   __asm__ __volatile__("" : : "r"(at) : "memory");
 }
@@ -140,53 +147,72 @@ static void forget(device *d)
   wipe(d, sizeof *d);
 }
 
+static NOINLINE __attribute__((noreturn)) void leave(device *d, unsigned status)
+{
+  d->status = (uint8_t)status;
+  GO_JUMP(*d->jump);
+}
+
+/** Leaves unless the status is AMP_OK. */
+static void must(device *d, unsigned status)
+{
+  if (status != AMP_OK) leave(d, status);
+}
+
 __attribute__((noreturn, noinline)) void amp_trap(void *instance);
 
 void amp_trap(void *instance)
 {
-  device *d = (device *)(void *)((uint8_t *)instance - offsetof(device, core));
-  GO_JUMP(*d->jump);
+  leave((device *)(void *)((uint8_t *)instance - offsetof(device, core)), AMP_TRAPPED);
 }
 
-/** Runs an operation; a trap in it becomes a status. What was written to `out` goes after a refusal. */
-static __attribute__((noinline)) amp_status run(device *d, operation *work, const call *c)
-{
-  amp_jump jump;
-  amp_status status;
-  d->jump = &jump;
-  if (SET_JUMP(jump)) {
-    forget(d);
-    d->life = TRAPPED;
-    status = AMP_TRAPPED;
-  } else {
-    status = work(d, c);
-  }
-  if (status != AMP_OK && c->out_max > 0) wipe(c->out, c->out_max);
-  return status;
-}
-
-static amp_status enter(amp_context *context, operation *work, const call *c)
+/** Runs an operation on a device that is open. */
+static NOINLINE amp_status enter(amp_context *context, operation *work, const call *c)
 {
   device *d = (device *)context;
-  if (d->life == OPEN) return run(d, work, c);
-  if (c->out_max > 0) wipe(c->out, c->out_max);
-  return d->life == TRAPPED ? AMP_TRAPPED : AMP_NO_IDENTITY;
+  amp_jump jump;
+  amp_status status = AMP_NO_IDENTITY;
+  wipe(c->result, c->result_size);
+  if (d->life == OPEN) {
+    d->jump = &jump;
+    d->status = AMP_OK;
+    if (!SET_JUMP(jump)) work(d, c);
+    status = (amp_status)d->status;
+    if (status == AMP_TRAPPED) {
+      forget(d);
+      d->life = TRAPPED;
+    }
+  } else if (d->life == TRAPPED) {
+    status = AMP_TRAPPED;
+  }
+  if (status != AMP_OK) {
+    wipe(c->out, c->out_max);
+    if (status != AMP_NO_SPACE) wipe(c->result, c->result_size);
+  }
+  return status;
 }
 
 /* ---- Storing ---- */
 
-/** Writes a slot. After a failure the core is told all the same that the blob has ended: it can begin another. */
-static int write_slot(device *d, unsigned slot)
+/** Leaves if a callback of the port has failed. */
+static void done(device *d, int failed)
+{
+  if (failed) leave(d, AMP_NOT_STORED);
+}
+
+/** If it fails, the core has a blob begun and takes nothing else: whoever wants it is told to store one first. */
+static void write_slot(device *d, unsigned slot)
 {
   const amp_port *port = &d->port;
-  int failed = port->slot_erase(port->user, slot);
   size_t size = AMP_BLOB_HEADER, at = 0;
+  done(d, port->slot_erase(port->user, slot));
   amp_core_saveBegin(&d->core);
-  for (; size > 0; size = amp_core_saveNext(&d->core)) {
-    if (!failed) failed = port->slot_write(port->user, slot, at, frame_of(d), size);
+  do {
+    done(d, port->slot_write(port->user, slot, at, frame_of(d), size));
     at += size;
-  }
-  return failed ? failed : port->slot_done(port->user, slot);
+    size = amp_core_saveNext(&d->core);
+  } while (size > 0);
+  done(d, port->slot_done(port->user, slot));
 }
 
 /** SPEC I-1: K(0) goes once the control key has moved past it in both slots. */
@@ -199,43 +225,42 @@ static void keep_key(device *d)
 
 /**
  * Writes both slots, slot 1 last, then confirms; a slot that may be torn is written before the other is touched.
- * If that fails the core stays PENDING, and the next call tries again.
+ * If that fails the next call tries again, before anything else.
  */
-static amp_status store_blob(device *d)
+static void store_blob(device *d)
 {
-  unsigned slot = d->suspect;
-  int more = slot == 1 ? 3 : 2;
-  for (; more > 0; --more, slot ^= 1) {
-    d->suspect = (uint8_t)slot;
-    if (write_slot(d, slot)) return AMP_NOT_STORED;
-  }
+  unsigned more = d->suspect + 2u;
+  d->blob_due = 1;
+  do {
+    /* Of three the first is slot 1. */
+    d->suspect = more & 1;
+    write_slot(d, more & 1);
+  } while (--more > 0);
   d->suspect = 0;
   d->blob_due = 0;
   /* Marks that stay are of older sequences and do no harm, but take room. */
   d->blob_wanted = d->port.marks_clear(d->port.user) != 0;
   amp_core_stored(&d->core);
   keep_key(d);
-  return AMP_OK;
 }
 
-static amp_status settle(device *d)
+static void settle(device *d)
 {
-  return d->blob_due || d->blob_wanted ? store_blob(d) : AMP_OK;
+  if (d->blob_due || d->blob_wanted) store_blob(d);
 }
 
 /** Stores the mark asked for. If that fails, nothing was accepted or sealed. */
-static amp_status store_mark(device *d)
+static void store_mark(device *d)
 {
   const int result = d->port.mark_append(d->port.user, place_of(d, AT_RECORD));
+  if (result != 0) d->blob_wanted = 1;
   if (result != 0 && result != AMP_PORT_FULL) {
-    amp_core_discard(&d->core);
     /* The log may be full since an earlier boot: a blob empties it. */
-    d->blob_wanted = 1;
-    return AMP_NOT_STORED;
+    amp_core_discard(&d->core);
+    wipe(frame_of(d), AMP_FRAME_MAX);
+    leave(d, AMP_NOT_STORED);
   }
   amp_core_stored(&d->core);
-  if (result == AMP_PORT_FULL) d->blob_wanted = 1;
-  return AMP_OK;
 }
 
 /* ---- Loading (SPEC T-6 to T-8) ---- */
@@ -251,114 +276,94 @@ static void init(device *d, const amp_identity *identity)
   amp_core_init(&d->core, (uint32_t)d->port.kind, identity->key_size == AMP_STORAGE_KEY_SIZE);
 }
 
-static int read_slot(device *d, unsigned slot, size_t at, size_t size)
+static void read_slot(device *d, unsigned slot, size_t at, size_t size)
 {
-  return d->port.slot_read(d->port.user, slot, at, frame_of(d), size);
+  done(d, d->port.slot_read(d->port.user, slot, at, frame_of(d), size));
 }
 
-/** What a slot holds. */
-typedef struct slot_state {
-  uint8_t is_blank;
-  uint8_t is_good;
-  uint32_t sequence;
-} slot_state;
-
-/** Whether the slot was never written: all of it is 0xFF. */
-static int look_at_slot(device *d, unsigned slot, slot_state *state)
+/** Whether bytes are as flash is erased. */
+static NOINLINE int is_erased(const uint8_t *at, size_t size)
 {
-  size_t at, size, i;
-  state->is_blank = 1;
-  for (at = 0; at < AMP_BLOB_MAX; at += size) {
-    size = AMP_BLOB_MAX - at < AMP_FRAME_MAX ? AMP_BLOB_MAX - at : AMP_FRAME_MAX;
-    if (read_slot(d, slot, at, size)) return 1;
-    if (at == 0) state->sequence = read32(frame_of(d) + 8);
-    for (i = 0; i < size; ++i) {
-      if (frame_of(d)[i] != 0xff) state->is_blank = 0;
-    }
-  }
-  return 0;
-}
-
-/** Begins anew and loads a slot. Returns other than 0 if it cannot be read. */
-static int load_slot(device *d, const amp_identity *identity, unsigned slot, slot_state *state)
-{
-  size_t at = AMP_BLOB_HEADER;
-  uint32_t status = AMP_MORE;
-  state->is_good = 0;
-  if (state->is_blank) return 0;
-  init(d, identity);
-  if (read_slot(d, slot, 0, AMP_BLOB_HEADER)) return 1;
-  amp_core_loadBegin(&d->core);
-  for (; status == AMP_MORE && at + BLOB_CHUNK <= AMP_BLOB_MAX; at += BLOB_CHUNK) {
-    if (read_slot(d, slot, at, BLOB_CHUNK)) return 1;
-    status = amp_core_loadNext(&d->core);
-  }
-  state->is_good = status == AMP_OK;
-  return 0;
-}
-
-/** Whether a mark was not written to its end: its last 8 bytes are as flash is erased (SPEC T-8). */
-static int is_cut_off(const uint8_t *mark)
-{
-  unsigned i, all = 0xff;
-  for (i = AMP_MARK_SIZE - 8; i < AMP_MARK_SIZE; ++i) all &= mark[i];
+  unsigned all = 0xff;
+  while (size > 0) all &= at[--size];
   return all == 0xff;
 }
 
-/** Takes all marks into account; tells whether one is broken. */
-static amp_status load_marks(device *d, unsigned *broken)
+/** Whether the slot was never written: all of it is erased. If not, gives the sequence in its header. */
+static int is_blank(device *d, unsigned slot, uint32_t *sequence)
 {
+  enum { HALF = AMP_BLOB_MAX / 2 };
+  int is_second_erased;
+  read_slot(d, slot, HALF, HALF);
+  is_second_erased = is_erased(frame_of(d), HALF);
+  read_slot(d, slot, 0, HALF);
+  if (is_second_erased && is_erased(frame_of(d), HALF)) return 1;
+  *sequence = read32(frame_of(d) + 8);
+  return 0;
+}
+
+/** Begins anew and loads a slot. */
+static int load_slot(device *d, const amp_identity *identity, unsigned slot)
+{
+  size_t at = AMP_BLOB_HEADER;
+  uint32_t status;
+  init(d, identity);
+  read_slot(d, slot, 0, AMP_BLOB_HEADER);
+  amp_core_loadBegin(&d->core);
+  do {
+    read_slot(d, slot, at, BLOB_CHUNK);
+    status = amp_core_loadNext(&d->core);
+    at += BLOB_CHUNK;
+  } while (status == AMP_MORE && at + BLOB_CHUNK <= AMP_BLOB_MAX);
+  return status == AMP_OK;
+}
+
+/** Takes all marks into account; tells whether one is broken. */
+static unsigned load_marks(device *d)
+{
+  unsigned broken = 0;
   size_t index;
   for (index = 0;; ++index) {
     const int result = d->port.mark_read(d->port.user, index, frame_of(d));
     uint32_t status;
-    if (result == AMP_PORT_END) {
-      /* AMP_PORT_FULL is forgotten by a device that sleeps after each message. */
-      d->blob_wanted = index >= MARKS_AT_BOOT;
-      return AMP_OK;
-    }
-    if (result != 0) return AMP_NOT_STORED;
-    if (is_cut_off(frame_of(d))) continue;
+    if (result == AMP_PORT_END) break;
+    done(d, result);
+    /* Not written to its end (SPEC T-8). */
+    if (is_erased(frame_of(d) + AMP_MARK_SIZE - 8, 8)) continue;
     status = amp_core_loadMark(&d->core);
-    if (status == AMP_BAD_RECORD) *broken = 1;
-    else if (status != AMP_OK) return (amp_status)status;
+    if (status == AMP_BAD_RECORD) broken = 1;
+    else must(d, status);
   }
+  /* AMP_PORT_FULL is forgotten by a device that sleeps after each message. */
+  d->blob_wanted = index >= MARKS_AT_BOOT;
+  return broken;
 }
 
-static amp_status load(device *d, const amp_identity *identity)
+static void load(device *d, const amp_identity *identity)
 {
-  slot_state slots[2];
-  unsigned newer, older, slot, torn = 0, broken = 0;
-  uint32_t sequence = 0;
-  amp_status status;
-  if (look_at_slot(d, 0, &slots[0]) || look_at_slot(d, 1, &slots[1])) return AMP_NOT_STORED;
-  newer = !slots[0].is_blank && (slots[1].is_blank || slots[0].sequence > slots[1].sequence) ? 0 : 1;
-  older = newer ^ 1;
-  if (load_slot(d, identity, older, &slots[older]) || load_slot(d, identity, newer, &slots[newer])) {
-    return AMP_NOT_STORED;
+  /* Bits 0 and 1 are for the slots. */
+  unsigned blank = 0, good = 0, torn, broken, newer, slot, turn;
+  uint32_t sequence[2] = {0, 0};
+  for (slot = 0; slot < 2; ++slot) blank |= (unsigned)is_blank(d, slot, &sequence[slot]) << slot;
+  newer = sequence[0] <= sequence[1];
+  /* The older one, the newer one, and the older one again if only that is good. */
+  for (turn = 0; turn < 3; ++turn) {
+    slot = turn == 1 ? newer : newer ^ 1;
+    if (turn == 2 && good != 1u << slot) break;
+    good &= ~(1u << slot);
+    if (!(blank >> slot & 1)) good |= (unsigned)load_slot(d, identity, slot) << slot;
   }
-  for (slot = 0; slot < 2; ++slot) {
-    if (slots[slot].is_blank || slots[slot].is_good) continue;
-    torn = 1;
-    sequence = slots[slot].sequence;
-  }
-  if (slots[older].is_good && !slots[newer].is_good && load_slot(d, identity, older, &slots[older])) {
-    return AMP_NOT_STORED;
-  }
-  if (!slots[0].is_good && !slots[1].is_good) {
-    const int is_new = slots[0].is_blank || slots[1].is_blank;
-    if (identity->key_size == AMP_STORAGE_KEY_SIZE || !is_new) return AMP_BAD_RECORD;
+  if (good == 0) {
+    if (d->is_key_kept || blank == 0) leave(d, AMP_BAD_RECORD);
     init(d, identity);
   }
-  status = load_marks(d, &broken);
-  if (status != AMP_OK) return status;
+  torn = 3 & ~(blank | good);
+  broken = load_marks(d);
   /* Slot 1 is written last: if slot 0 is the newer one, a write was cut off between them. */
-  d->suspect = slots[newer].is_good ? (uint8_t)older : (uint8_t)newer;
-  d->blob_due = (uint8_t)(torn | broken | (unsigned)(newer == 0 && slots[0].is_good));
-  amp_core_loadEnd(&d->core, torn, sequence, broken);
-  if (d->blob_due) return store_blob(d);
+  d->suspect = (uint8_t)(good >> newer & 1 ? newer ^ 1 : newer);
+  amp_core_loadEnd(&d->core, torn != 0, sequence[torn >> 1], broken);
+  if (torn || broken || (newer == 0 && good & 1)) store_blob(d);
   keep_key(d);
-  return AMP_OK;
 }
 
 /* ---- Topics ---- */
@@ -384,25 +389,19 @@ static size_t control_topic(device *d, const uint8_t *id, const char *end)
 {
   char *const begin = (char *)topic_of(d);
   char *at = put_text(begin, d->prefix);
-  d->topic_slot = NO_SLOT;
+  d->topic_len = 0;
   at = put_text(at, end ? "/" : "/epoch/");
   at = put_id(at, id);
   if (end) at = put_text(at, end);
   return (size_t)(at - begin);
 }
 
-static size_t up_topic(device *d)
-{
-  return control_topic(d, state_of(d) + STATE_DEVICE, "/up");
-}
-
 /** Gives the caller what is at TOPIC. */
-static amp_status give_topic(device *d, size_t len, char *topic, size_t max)
+static void give_topic(device *d, size_t len, const call *c)
 {
-  if (len >= max) return AMP_NO_SPACE;
-  memcpy(topic, topic_of(d), len);
-  topic[len] = 0;
-  return AMP_OK;
+  if (len >= c->out_max) leave(d, AMP_NO_SPACE);
+  memcpy(c->out, topic_of(d), len);
+  c->out[len] = 0;
 }
 
 /** Length of a topic, or 0 if no message can have it. */
@@ -424,28 +423,36 @@ static size_t put_filter(device *d, const char *topic, pattern p)
   uint8_t *const filter = topic_of(d);
   size_t len = 0;
   unsigned level;
-  for (level = 0; level < p.hash; ++level) {
-    const int is_plus = level < LEVELS_MAX && (p.plus >> level & 1);
-    if (level > 0) {
-      if (*topic == 0) return p.hash == NO_HASH ? len : 0;
-      ++topic;
-      if (len == AMP_TOPIC_MAX) return 0;
-      filter[len++] = '/';
+  for (level = 0;; ++level) {
+    const char *text = "#";
+    size_t size = 1;
+    if (level != p.hash) {
+      if (level > 0 && *topic++ == 0) return p.hash == NO_HASH ? len : 0;
+      text = topic;
+      while (*topic && *topic != '/') ++topic;
+      size = (size_t)(topic - text);
+      if (level < LEVELS_MAX && (p.plus >> level & 1)) {
+        text = "+";
+        size = 1;
+      }
     }
-    if (is_plus) {
-      if (len == AMP_TOPIC_MAX) return 0;
-      filter[len++] = '+';
-    }
-    for (; *topic && *topic != '/'; ++topic) {
-      if (is_plus) continue;
-      if (len == AMP_TOPIC_MAX) return 0;
-      filter[len++] = (uint8_t)*topic;
-    }
+    if (len + size + (level > 0) > AMP_TOPIC_MAX) return 0;
+    if (level > 0) filter[len++] = '/';
+    memcpy(filter + len, text, size);
+    len += size;
+    if (level == p.hash) return len;
   }
-  if (p.hash == NO_HASH || len + 2 > AMP_TOPIC_MAX) return 0;
-  if (level > 0) filter[len++] = '/';
-  filter[len++] = '#';
-  return len;
+}
+
+/** The slot of the channel with an id, or NO_SLOT. */
+static unsigned slot_of(device *d, const uint8_t *id)
+{
+  unsigned slot;
+  for (slot = 0; slot < AMP_CHANNELS; ++slot) {
+    const uint8_t *ch = channel_of(d, slot);
+    if (ch != NULL && memcmp(ch, id, AMP_ID_SIZE) == 0) return slot;
+  }
+  return NO_SLOT;
 }
 
 /** The slot of the channel with the filter that the pattern makes of the topic, or NO_SLOT. */
@@ -458,14 +465,9 @@ static unsigned try_pattern(device *d, const char *topic, pattern p)
   len = put_filter(d, topic, p);
   if (len == 0) return NO_SLOT;
   amp_core_channelId(&d->core, (uint32_t)len);
-  for (slot = 0; slot < AMP_CHANNELS; ++slot) {
-    const uint8_t *ch = channel_of(d, slot);
-    if (ch != NULL && memcmp(ch, frame_of(d), AMP_ID_SIZE) == 0) {
-      d->patterns[slot] = p;
-      return slot;
-    }
-  }
-  return NO_SLOT;
+  slot = slot_of(d, frame_of(d));
+  if (slot != NO_SLOT) d->patterns[slot] = p;
+  return slot;
 }
 
 /** Tries all filters that match the topic and have no `+` or at most LEVELS_MAX levels: some 500 if none is held. */
@@ -551,28 +553,30 @@ static control_kind sort_topic(device *d, const char *topic, uint8_t id[AMP_ID_S
   return is(rest, "/up") ? OF_OTHERS : NOT_CONTROL;
 }
 
-static void set_topic(device *d, const char *topic, size_t len)
+/** Puts a topic at TOPIC, which for all that is known has no channel. */
+static NOINLINE void set_topic(device *d, const char *topic)
 {
+  const size_t len = strlen(topic);
   memcpy(topic_of(d), topic, len);
   d->topic_len = (uint16_t)len;
   d->topic_slot = NO_SLOT;
 }
 
-/** Finds the channel of a topic, and puts the topic at TOPIC. */
-static amp_status find_channel(device *d, const char *topic, unsigned *slot)
+/** Finds the channel of a topic, puts the topic at TOPIC and the slot at topic_slot. */
+static const uint8_t *find_channel(device *d, const char *topic)
 {
   const size_t len = topic_length(topic);
-  uint8_t id[AMP_ID_SIZE];
-  if (len == 0) return AMP_BAD_ARGUMENT;
-  if (d->topic_slot == NO_SLOT || len != d->topic_len || memcmp(topic_of(d), topic, len) != 0) {
-    d->topic_slot = NO_SLOT;
-    if (sort_topic(d, topic, id) != NOT_CONTROL) return AMP_NO_CHANNEL;
-    *slot = search(d, topic);
-    set_topic(d, topic, len);
-    d->topic_slot = *slot == NO_SLOT ? NO_MATCH : (uint8_t)*slot;
+  if (len == 0) leave(d, AMP_BAD_ARGUMENT);
+  if (len != d->topic_len || memcmp(topic_of(d), topic, len) != 0) {
+    uint8_t id[AMP_ID_SIZE];
+    unsigned slot;
+    d->topic_len = 0;
+    slot = sort_topic(d, topic, id) == NOT_CONTROL ? search(d, topic) : NO_SLOT;
+    set_topic(d, topic);
+    d->topic_slot = (uint8_t)slot;
   }
-  *slot = d->topic_slot;
-  return *slot == NO_MATCH ? AMP_NO_CHANNEL : AMP_OK;
+  if (d->topic_slot == NO_SLOT) leave(d, AMP_NO_CHANNEL);
+  return channel_of(d, d->topic_slot);
 }
 
 /* ---- Messages ---- */
@@ -583,50 +587,54 @@ static size_t chunk_max(const uint8_t *shape, size_t size)
 }
 
 /** Sealing was refused for want of counters: a hello asks for them, and again after growing pauses (SPEC P-4). */
-static void want(device *d, const uint8_t *id)
+static void want(device *d)
 {
-  if (memcmp(d->want, id, AMP_ID_SIZE) != 0) {
+  if (d->wanted != d->topic_slot) {
     if (d->is_wanting) return;
-    memcpy(d->want, id, AMP_ID_SIZE);
+    d->wanted = d->topic_slot;
     d->want_ticks = 0;
     d->want_due = 1;
   }
   d->is_wanting = 1;
 }
 
-static amp_status seal(device *d, const call *c)
+static void seal(device *d, const call *c)
 {
   amp_sealed *const sealed = (amp_sealed *)c->result;
-  unsigned slot;
-  size_t size, most, at = 0, count, index;
-  uint8_t id[AMP_ID_SIZE];
-  const uint8_t *ch;
-  amp_status status = find_channel(d, c->topic, &slot);
-  if (status != AMP_OK) return status;
-  ch = channel_of(d, slot);
-  memcpy(id, ch, AMP_ID_SIZE);
-  size = (size_t)ch[CH_SIZE] << 3;
-  most = chunk_max(ch + CH_FORM, size);
-  count = c->in_len == 0 ? 1 : c->in_len / most + (c->in_len % most != 0);
-  if (count > AMP_MESSAGE_FRAMES) return AMP_BAD_LENGTH;
+  const uint8_t *const ch = find_channel(d, c->topic);
+  const size_t size = (size_t)ch[CH_SIZE] << 3;
+  const size_t most = chunk_max(ch + CH_FORM, size);
+  const size_t count = c->in_len == 0 ? 1 : (c->in_len - 1) / most + 1;
+  const uint8_t *in = c->in;
+  uint8_t *out = c->out;
+  size_t index, left = c->in_len;
+  if (count > AMP_MESSAGE_FRAMES) leave(d, AMP_BAD_LENGTH);
   sealed->len = count * size;
   sealed->payload_len = ch[CH_FLAGS] & FLAG_NARROW ? size : sealed->len;
-  if (sealed->len > c->out_max) return AMP_NO_SPACE;
-  status = settle(d);
-  for (index = 0; index < count && status == AMP_OK; ++index, at += most) {
-    const size_t len = c->in_len - at < most ? c->in_len - at : most;
-    if (len > 0) memcpy(frame_of(d) + AT_CHUNK, c->in + at, len);
-    do {
-      status = (amp_status)amp_core_protect(&d->core, slot, (uint32_t)c->flag, (uint32_t)index, (uint32_t)count,
-                                            (uint32_t)len, d->topic_len);
-      /* The mark is stored: the chunk is still there. */
-    } while ((int)status == STORE_MARK && (status = store_mark(d)) == AMP_OK);
-    if (status == AMP_OK) memcpy(c->out + index * size, frame_of(d), size);
+  if (sealed->len > c->out_max) leave(d, AMP_NO_SPACE);
+  settle(d);
+  for (index = 0; index < count; ++index) {
+    const size_t len = left < most ? left : most;
+    uint32_t status;
+    if (len > 0) memcpy(frame_of(d) + AT_CHUNK, in, len);
+    for (;;) {
+      status = amp_core_protect(&d->core, d->topic_slot, (uint32_t)c->flag, (uint32_t)index, (uint32_t)count,
+                                (uint32_t)len, d->topic_len);
+      if (status != STORE_MARK) break;
+      /* The chunk is still there. */
+      store_mark(d);
+    }
+    if (status == AMP_NO_GRANT) want(d);
+    must(d, status);
+    memcpy(out, frame_of(d), size);
+    in += len;
+    left -= len;
+    out += size;
   }
-  if (status == AMP_NO_GRANT) want(d, id);
-  else if (status == AMP_OK && memcmp(d->want, id, AMP_ID_SIZE) == 0) memset(d->want, 0, sizeof d->want), d->is_wanting = 0;
-  if (status != AMP_OK) wipe(frame_of(d), AMP_FRAME_MAX);
-  return status;
+  if (d->wanted == d->topic_slot) {
+    d->wanted = NO_SLOT;
+    d->is_wanting = 0;
+  }
 }
 
 /** Tells of the frame at hand. */
@@ -642,55 +650,42 @@ static void describe(device *d, amp_received *received)
   received->is_last = out[OUT_PART] >> 7;
 }
 
-/** Frame size that the payload must have: of the kept previous generation if the hint names it (SPEC R-1). */
-static size_t size_for(const uint8_t *ch, const call *c, size_t *most, int *is_narrow)
-{
-  const unsigned high = c->in_len > 1 ? c->in[1] >> 4 : 0;
-  const unsigned generation = read32(ch + CH_GENERATION) & 15;
-  const int is_previous = ch[CH_PREV_COUNT] && high != generation && high == ((generation - 1) & 15);
-  const size_t size = (size_t)ch[is_previous ? CH_PREV_SIZE : CH_SIZE] << 3;
-  *most = chunk_max(ch + (is_previous ? CH_PREV_SIZE - 1 : CH_FORM), size);
-  *is_narrow = ch[is_previous ? CH_PREV_FLAGS : CH_FLAGS] & FLAG_NARROW;
-  return size;
-}
-
-static amp_status open_payload(device *d, const call *c)
+static void open_payload(device *d, const call *c)
 {
   amp_received *const received = (amp_received *)c->result;
-  unsigned slot;
-  size_t size, most, count, index, len = 0;
-  int is_narrow;
-  amp_status status = find_channel(d, c->topic, &slot);
-  if (status != AMP_OK) return status;
-  size = size_for(channel_of(d, slot), c, &most, &is_narrow);
-  count = c->in_len / size;
-  if (c->in_len % size != 0 || count < 1 || count > (is_narrow ? 1 : AMP_MESSAGE_FRAMES)) return AMP_BAD_LENGTH;
-  if (count * most > c->out_max) {
-    received->len = count * most;
-    return AMP_NO_SPACE;
-  }
-  status = settle(d);
-  if (status != AMP_OK) return status;
-  for (index = 0; index < count; ++index) {
-    const uint32_t flags = (index == 0 ? FIRST : 0u) | (index == count - 1 ? FINAL : 0u) | (c->flag ? STORED : 0u);
-    size_t chunk;
-    memcpy(frame_of(d), c->in + index * size, size);
-    status = (amp_status)amp_core_unprotect(&d->core, slot, (uint32_t)size, d->topic_len, flags);
-    if ((int)status > STORE_MARK) return status;
-    chunk = read32(out_of(d) + OUT_LEN);
-    memcpy(c->out + len, frame_of(d) + AT_CHUNK, chunk);
-    len += chunk;
+  /* A shape: form, size, count or step, flags. That of the kept previous generation if the hint names it (SPEC R-1). */
+  const uint8_t *const ch = find_channel(d, c->topic);
+  const unsigned behind = c->in_len > 1 ? (ch[CH_GENERATION] - (c->in[1] >> 4)) & 15u : 0;
+  const uint8_t *const shape = ch + (behind == 1 && ch[CH_PREV_COUNT] ? CH_PREV_SIZE - 1 : CH_FORM);
+  const size_t size = (size_t)shape[1] << 3;
+  const size_t most = chunk_max(shape, size);
+  const int is_narrow = shape[3] & FLAG_NARROW;
+  const uint8_t *in = c->in;
+  uint8_t *out = c->out;
+  uint32_t flags = FIRST | (c->flag ? STORED : 0u), status;
+  size_t count = c->in_len / size;
+  if (c->in_len % size != 0 || count < 1 || count > (is_narrow ? 1 : AMP_MESSAGE_FRAMES)) leave(d, AMP_BAD_LENGTH);
+  received->len = count * most;
+  if (received->len > c->out_max) leave(d, AMP_NO_SPACE);
+  settle(d);
+  do {
+    size_t len;
+    if (--count == 0) flags |= FINAL;
+    memcpy(frame_of(d), in, size);
+    status = amp_core_unprotect(&d->core, d->topic_slot, (uint32_t)size, d->topic_len, flags);
+    if (status > STORE_MARK) leave(d, status);
+    len = read32(out_of(d) + OUT_LEN);
+    memcpy(out, frame_of(d) + AT_CHUNK, len);
     wipe(frame_of(d), size);
-    describe(d, received);
-    if ((int)status == STORE_MARK) {
-      status = store_mark(d);
-      if (status != AMP_OK) return status;
-    }
-  }
-  received->len = len;
+    flags &= ~(uint32_t)FIRST;
+    in += size;
+    out += len;
+  } while (count > 0);
+  received->len = (size_t)(out - c->out);
+  describe(d, received);
   /* A payload that is a whole message is its only part. */
   if (!is_narrow) received->part = 0;
-  return AMP_OK;
+  if (status == STORE_MARK) store_mark(d);
 }
 
 /* ---- Control ---- */
@@ -711,166 +706,143 @@ static uint32_t fingerprint(device *d)
 /** Keys, steps or channels moved: what is refused from now on is another matter. */
 static void moved(device *d)
 {
-  d->topic_slot = NO_SLOT;
+  d->topic_len = 0;
   d->wait = 0;
-  d->pause = 1;
+  d->pause = 0;
 }
 
-static amp_status take_control(device *d, const call *c)
+static void take_control(device *d, const call *c)
 {
-  amp_received *const received = (amp_received *)c->result;
   const uint32_t before = fingerprint(d);
-  amp_status status;
-  if (c->in_len % CONTROL_FRAME != 0 || c->in_len > AMP_CONTROL_MAX) return AMP_BAD_LENGTH;
-  status = settle(d);
-  if (status != AMP_OK) return status;
-  set_topic(d, c->topic, strlen(c->topic));
+  uint32_t status;
+  if (c->in_len % CONTROL_FRAME != 0 || c->in_len > AMP_CONTROL_MAX) leave(d, AMP_BAD_LENGTH);
+  settle(d);
+  set_topic(d, c->topic);
   memcpy(frame_of(d), c->in, c->in_len);
-  status = (amp_status)amp_core_control(&d->core, (uint32_t)c->in_len, d->topic_len);
-  if ((int)status > STORE_BLOB) return status;
-  d->is_answered = 1;
+  status = amp_core_control(&d->core, (uint32_t)c->in_len, d->topic_len);
+  if (status > STORE_BLOB) leave(d, status);
+  d->is_unanswered = 0;
   d->ack_due = 1;
   d->is_wanting = 0;
-  received->kind = AMP_CONTROL;
-  if (before != fingerprint(d)) d->is_changed = 1;
-  if (d->is_changed || (int)status == STORE_BLOB) moved(d);
-  if ((int)status != STORE_BLOB) return AMP_OK;
-  d->blob_due = 1;
+  if (before != fingerprint(d)) {
+    d->is_changed = 1;
+    d->wanted = NO_SLOT;
+  }
+  if (d->is_changed || status == STORE_BLOB) moved(d);
   /* If it fails the next call tries again, and the ack waits. */
-  return store_blob(d);
+  if (status == STORE_BLOB) store_blob(d);
 }
 
-static amp_status take_beacon(device *d, const call *c, const uint8_t *id)
+/** Returns whether it was new. */
+static int take_beacon(device *d, const call *c, const uint8_t *id)
 {
-  amp_received *const received = (amp_received *)c->result;
-  unsigned slot;
-  amp_status status;
-  for (slot = 0; slot < AMP_CHANNELS; ++slot) {
-    const uint8_t *ch = channel_of(d, slot);
-    if (ch != NULL && memcmp(ch, id, AMP_ID_SIZE) == 0) break;
-  }
-  if (slot == AMP_CHANNELS) return AMP_OK;
-  if (c->in_len != BEACON_SIZE) return AMP_BAD_BEACON;
-  status = settle(d);
-  if (status != AMP_OK) return status;
+  const unsigned slot = slot_of(d, id);
+  uint32_t status;
+  if (slot == NO_SLOT) return 0;
+  if (c->in_len != BEACON_SIZE) leave(d, AMP_BAD_BEACON);
+  settle(d);
   memcpy(frame_of(d), c->in, BEACON_SIZE);
-  status = (amp_status)amp_core_beacon(&d->core, slot, BEACON_SIZE);
+  status = amp_core_beacon(&d->core, slot, BEACON_SIZE);
   /* Every subscription brings the retained one again. */
-  if (status == AMP_OLD_BEACON) return AMP_OK;
-  if (status != AMP_OK && (int)status != STORE_BLOB) return status;
-  received->kind = AMP_CONTROL;
+  if (status == AMP_OLD_BEACON) return 0;
+  if (status != STORE_BLOB) must(d, status);
   moved(d);
-  if ((int)status != STORE_BLOB) return AMP_OK;
-  d->blob_due = 1;
-  return store_blob(d);
-}
-
-static amp_status take(device *d, const call *c)
-{
-  uint8_t id[AMP_ID_SIZE];
-  if (topic_length(c->topic) == 0) return AMP_BAD_ARGUMENT;
-  ((amp_received *)c->result)->kind = AMP_IGNORED;
-  if (c->in_len == 0) return AMP_OK;
-  switch (sort_topic(d, c->topic, id)) {
-    case DOWN:
-      return take_control(d, c);
-    case EPOCH:
-      return take_beacon(d, c, id);
-    case OF_OTHERS:
-      return AMP_OK;
-    default:
-      return open_payload(d, c);
-  }
+  if (status == STORE_BLOB) store_blob(d);
+  return 1;
 }
 
 /** A change is told once it is stored: when that failed, with what is received next. */
-static amp_status receive(device *d, const call *c)
+static void receive(device *d, const call *c)
 {
-  const amp_status status = take(d, c);
-  if (status == AMP_OK) {
-    ((amp_received *)c->result)->changed = d->is_changed;
-    d->is_changed = 0;
+  amp_received *const received = (amp_received *)c->result;
+  amp_kind kind = AMP_IGNORED;
+  uint8_t id[AMP_ID_SIZE];
+  if (topic_length(c->topic) == 0) leave(d, AMP_BAD_ARGUMENT);
+  if (c->in_len > 0) {
+    switch (sort_topic(d, c->topic, id)) {
+      case DOWN:
+        take_control(d, c);
+        kind = AMP_CONTROL;
+        break;
+      case EPOCH:
+        if (take_beacon(d, c, id)) kind = AMP_CONTROL;
+        break;
+      case OF_OTHERS:
+        break;
+      default:
+        open_payload(d, c);
+        kind = AMP_TEXT;
+    }
   }
-  return status;
+  received->kind = kind;
+  received->changed = d->is_changed;
+  d->is_changed = 0;
 }
 
 /* ---- What is said to the key server ---- */
 
-static amp_status say(device *d, const call *c, int is_hello)
+/** Gives a hello or an ack, and the topic for it. Returns the status of the core. */
+static uint32_t say(device *d, const call *c, uint32_t kind)
 {
-  const size_t len = up_topic(d);
+  const size_t len = control_topic(d, state_of(d) + STATE_DEVICE, "/up");
+  const uint8_t *const ch = kind == HELLO && d->is_wanting ? channel_of(d, d->wanted) : NULL;
   uint32_t status;
-  if (len >= c->out_max) return AMP_NO_SPACE;
-  if (is_hello && d->is_wanting) memcpy(frame_of(d) + AT_WANT, d->want, AMP_ID_SIZE);
-  else memset(frame_of(d) + AT_WANT, 0, AMP_ID_SIZE);
-  status = amp_core_answer(&d->core, is_hello ? HELLO : ACK, (uint32_t)len);
-  if (status != AMP_OK) return (amp_status)status;
+  give_topic(d, len, c);
+  memset(frame_of(d) + AT_WANT, 0, AMP_ID_SIZE);
+  if (ch != NULL) memcpy(frame_of(d) + AT_WANT, ch, AMP_ID_SIZE);
+  status = amp_core_answer(&d->core, kind, (uint32_t)len);
   memcpy(c->result, frame_of(d), AMP_REPLY_SIZE);
-  return give_topic(d, len, (char *)c->out, c->out_max);
+  return status;
 }
 
-static amp_status outgoing(device *d, const call *c)
+static void outgoing(device *d, const call *c)
 {
   const int refusals = d->wait == 0 && asks(d);
-  const int wants = d->is_wanting && d->want_due;
-  amp_status status = settle(d);
-  if (status != AMP_OK) return status;
+  settle(d);
   if (d->ack_due) {
-    status = say(d, c, 0);
-    if (status == AMP_NO_SPACE) return status;
+    const uint32_t status = say(d, c, ACK);
     d->ack_due = 0;
-    if (status == AMP_OK) return status;
+    if (status == AMP_OK) return;
   }
-  if (!d->hello_due && !refusals && !wants) return AMP_NONE;
-  status = say(d, c, 1);
-  if (status != AMP_OK) return status;
+  if (!d->hello_due && !refusals && !(d->is_wanting && d->want_due)) leave(d, AMP_NONE);
+  must(d, say(d, c, HELLO));
   d->hello_due = d->want_due = 0;
   if (refusals) {
-    d->wait = d->pause;
-    d->pause = d->pause < PAUSE_MAX / 2 ? (uint8_t)(2 * d->pause) : PAUSE_MAX;
+    d->wait = (uint8_t)(1u << d->pause);
+    if (d->pause < PAUSE_MAX) ++d->pause;
   }
-  return AMP_OK;
 }
 
 static int is_power_of_two(unsigned n) { return (n & (n - 1)) == 0; }
 
-static amp_status tick(device *d, const call *c)
+static void tick(device *d, const call *c)
 {
   (void)c;
   amp_core_tick(&d->core);
   if (d->wait > 0) --d->wait;
-  else if (!asks(d) && d->pause > 1) d->pause >>= 1;
+  else if (!asks(d) && d->pause > 0) --d->pause;
   ++d->want_ticks;
   if (is_power_of_two(d->want_ticks)) d->want_due = 1;
   /* A hello that came before the server subscribed is lost (SPEC C-18). */
-  if (!d->is_answered) {
-    ++d->unanswered;
-    if (is_power_of_two(d->unanswered)) d->hello_due = 1;
-  }
-  return AMP_OK;
+  if (d->is_unanswered && is_power_of_two(++d->unanswered)) d->hello_due = 1;
 }
 
 /* ---- Questions ---- */
 
-static amp_status subscription(device *d, const call *c)
+static void subscription(device *d, const call *c)
 {
-  const uint8_t *ch;
-  if (c->flag == 0) {
-    return give_topic(d, control_topic(d, state_of(d) + STATE_DEVICE, "/down"), (char *)c->out, c->out_max);
+  const uint8_t *of = state_of(d) + STATE_DEVICE;
+  if (c->flag > 0) {
+    of = channel_of(d, (unsigned)c->flag - 1);
+    if (of == NULL) leave(d, AMP_NONE);
   }
-  ch = channel_of(d, (unsigned)c->flag - 1);
-  if (ch == NULL) return AMP_NONE;
-  return give_topic(d, control_topic(d, ch, NULL), (char *)c->out, c->out_max);
+  give_topic(d, control_topic(d, of, c->flag > 0 ? NULL : "/down"), c);
 }
 
-static amp_status tell_channel(device *d, const call *c)
+static void tell_channel(device *d, const call *c)
 {
   amp_channel *const told = (amp_channel *)c->result;
-  const uint8_t *ch;
-  unsigned slot;
-  const amp_status status = find_channel(d, c->topic, &slot);
-  if (status != AMP_OK) return status;
-  ch = channel_of(d, slot);
+  const uint8_t *const ch = find_channel(d, c->topic);
   memcpy(told->id, ch, AMP_ID_SIZE);
   told->generation = read32(ch + CH_GENERATION);
   told->step = read16(ch + CH_STEP);
@@ -880,18 +852,16 @@ static amp_status tell_channel(device *d, const call *c)
   told->text_max = (uint16_t)chunk_max(ch + CH_FORM, told->frame_size);
   told->sender = read16(ch + CH_SENDER);
   told->is_narrow = (ch[CH_FLAGS] & FLAG_NARROW) != 0;
-  return AMP_OK;
 }
 
 /* ---- The public functions ---- */
 
-static amp_status open_device(device *d, const call *c)
+static void open_device(device *d, const call *c)
 {
-  const amp_identity *const identity = (const amp_identity *)c->result;
-  const amp_status status = amp_core_open(&d->core, &d->port);
-  if (status != AMP_OK) return status;
+  const amp_identity *const identity = (const amp_identity *)(const void *)c->in;
+  must(d, amp_core_open(&d->core, &d->port));
   init(d, identity);
-  return d->port.kind == AMP_STORAGE ? load(d, identity) : AMP_OK;
+  if (d->port.kind == AMP_STORAGE) load(d, identity);
 }
 
 /** Whether everything is there that the class of device needs. */
@@ -912,22 +882,19 @@ static int is_complete(const amp_identity *identity, const amp_port *port)
 amp_status amp_open(amp_context *context, const amp_identity *identity, const amp_port *port)
 {
   device *const d = (device *)context;
-  call c = {NULL, NULL, 0, NULL, 0, NULL, 0};
+  const call c = {NULL, (const uint8_t *)(const void *)identity, 0, NULL, 0, NULL, 0, 0};
   amp_status status;
   unsigned i;
   wipe(d, sizeof *d);
   if (!is_complete(identity, port)) return AMP_BAD_ARGUMENT;
   d->port = *port;
   d->prefix = identity->prefix;
-  d->topic_slot = NO_SLOT;
-  d->pause = 1;
-  d->is_answered = 1;
+  d->wanted = NO_SLOT;
   d->is_key_kept = identity->key_size == AMP_STORAGE_KEY_SIZE;
   for (i = 0; i < AMP_CHANNELS; ++i) d->patterns[i].hash = UNKNOWN_PATTERN;
-  c.result = (void *)(uintptr_t)identity;
-  status = run(d, open_device, &c);
-  if (status == AMP_OK) d->life = OPEN;
-  else if (status != AMP_TRAPPED) forget(d);
+  d->life = OPEN;
+  status = enter(context, open_device, &c);
+  if (status != AMP_OK) amp_close(context);
   return status;
 }
 
@@ -939,19 +906,15 @@ void amp_close(amp_context *context)
 
 amp_status amp_tick(amp_context *context)
 {
-  const call c = {NULL, NULL, 0, NULL, 0, NULL, 0};
+  const call c = {NULL, NULL, 0, NULL, 0, NULL, 0, 0};
   return enter(context, tick, &c);
 }
 
 static amp_status protect_as(amp_context *context, const char *topic, const uint8_t *text, size_t text_len,
                              uint8_t *payload, size_t payload_max, amp_sealed *sealed, int what)
 {
-  const call c = {topic, text, text_len, payload, payload_max, sealed, what};
-  amp_status status;
-  memset(sealed, 0, sizeof *sealed);
-  status = enter(context, seal, &c);
-  if (status != AMP_OK && status != AMP_NO_SPACE) memset(sealed, 0, sizeof *sealed);
-  return status;
+  const call c = {topic, text, text_len, payload, payload_max, sealed, sizeof *sealed, what};
+  return enter(context, seal, &c);
 }
 
 amp_status amp_protect(amp_context *context, const char *topic, const uint8_t *text, size_t text_len,
@@ -966,27 +929,18 @@ amp_status amp_protect_will(amp_context *context, const char *topic, const uint8
   return protect_as(context, topic, text, text_len, payload, payload_max, sealed, 1);
 }
 
-static amp_status receive_as(amp_context *context, const char *topic, const uint8_t *payload, size_t payload_len,
-                             int retained, uint8_t *text, size_t text_max, amp_received *received, operation *work)
-{
-  const call c = {topic, payload, payload_len, text, text_max, received, retained};
-  amp_status status;
-  memset(received, 0, sizeof *received);
-  status = enter(context, work, &c);
-  if (status != AMP_OK && status != AMP_NO_SPACE) memset(received, 0, sizeof *received);
-  return status;
-}
-
 amp_status amp_receive(amp_context *context, const char *topic, const uint8_t *payload, size_t payload_len,
                        int retained, uint8_t *text, size_t text_max, amp_received *received)
 {
-  return receive_as(context, topic, payload, payload_len, retained, text, text_max, received, receive);
+  const call c = {topic, payload, payload_len, text, text_max, received, sizeof *received, retained};
+  return enter(context, receive, &c);
 }
 
 amp_status amp_unprotect(amp_context *context, const char *topic, const uint8_t *payload, size_t payload_len,
                          int retained, uint8_t *text, size_t text_max, amp_received *received)
 {
-  return receive_as(context, topic, payload, payload_len, retained, text, text_max, received, open_payload);
+  const call c = {topic, payload, payload_len, text, text_max, received, sizeof *received, retained};
+  return enter(context, open_payload, &c);
 }
 
 void amp_hello(amp_context *context)
@@ -994,27 +948,24 @@ void amp_hello(amp_context *context)
   device *const d = (device *)context;
   if (d->life != OPEN) return;
   d->hello_due = 1;
-  d->is_answered = 0;
+  d->is_unanswered = 1;
   d->unanswered = 0;
 }
 
 amp_status amp_outgoing(amp_context *context, char *topic, size_t topic_max, uint8_t payload[AMP_REPLY_SIZE])
 {
-  const call c = {NULL, NULL, 0, (uint8_t *)topic, topic_max, payload, 0};
-  const amp_status status = enter(context, outgoing, &c);
-  if (status != AMP_OK) memset(payload, 0, AMP_REPLY_SIZE);
-  return status;
+  const call c = {NULL, NULL, 0, (uint8_t *)topic, topic_max, payload, AMP_REPLY_SIZE, 0};
+  return enter(context, outgoing, &c);
 }
 
 amp_status amp_subscription(amp_context *context, unsigned index, char *topic, size_t topic_max)
 {
-  const call c = {NULL, NULL, 0, (uint8_t *)topic, topic_max, NULL, (int)index};
+  const call c = {NULL, NULL, 0, (uint8_t *)topic, topic_max, NULL, 0, (int)index};
   return enter(context, subscription, &c);
 }
 
 amp_status amp_channel_of(amp_context *context, const char *topic, amp_channel *channel)
 {
-  const call c = {topic, NULL, 0, NULL, 0, channel, 0};
-  memset(channel, 0, sizeof *channel);
+  const call c = {topic, NULL, 0, NULL, 0, channel, sizeof *channel, 0};
   return enter(context, tell_channel, &c);
 }

@@ -79,7 +79,7 @@ test("firmware: every size in the header is the core's", need("cc"), () => {
   };
   const option = (name: string): number =>
     Number(use.find((one) => one.startsWith(`${name}=`))?.split("=")[1]);
-  const blob = Number(/A device blob has at most ([\d,]+) bytes/.exec(manual)?.[1]?.replace(",", ""));
+  const blob = Number(/A device blob has at[\s*]+most ([\d,]+) bytes/.exec(manual)?.[1]?.replace(",", ""));
   const expected = {
     AMP_CHANNELS: option("AMP_CHANNELS"),
     AMP_SENDERS: option("AMP_SENDERS"),
