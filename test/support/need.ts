@@ -7,7 +7,10 @@ import { delimiter, join } from "node:path";
 /** Debian package of each command, where the two names differ. */
 const PACKAGES: Record<string, string> = {
   "arm-none-eabi-gcc": "gcc-arm-none-eabi",
+  "c++": "g++",
+  cc: "gcc",
   mosquitto_passwd: "mosquitto",
+  nm: "binutils",
   "qemu-system-riscv32": "qemu-system-misc",
   "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf",
   uptime: "procps",
