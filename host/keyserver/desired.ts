@@ -7,7 +7,8 @@ import type { World } from "../world.ts";
 import type { Setting } from "./commands.ts";
 import { ServerError } from "./errors.ts";
 import { checkFilter, hasWildcard, overlap, reservedFilters } from "./filters.ts";
-import type { ChannelRow, DeviceRow, MemberRow, RealmRow, Records } from "./records.ts";
+import type { Records } from "./records.ts";
+import type { ChannelRow, DeviceRow, MemberRow, RealmRow } from "./rows.ts";
 import { BeaconChain, KeyTree, LAST_STEP, LEASE_MAX, leaseEnd, rootOf, type Scope, seedOf } from "./tree.ts";
 
 export interface ChannelParams {

@@ -5,7 +5,8 @@ import type { Command, Setting } from "./commands.ts";
 import { NODES_MAX } from "./commands.ts";
 import { baseOf, type Desired, isExpired, isSuspended } from "./desired.ts";
 import type { Outcome } from "./outcome.ts";
-import type { ChannelRow, DeviceRow, HeldRow, MemberRow, Records } from "./records.ts";
+import type { Records } from "./records.ts";
+import type { ChannelRow, DeviceRow, HeldRow, MemberRow } from "./rows.ts";
 import { firstStep, lastStep, lockUnder, type TreeNode } from "./tree.ts";
 
 /** Commands of one channel that stand in one revision, in this order. */

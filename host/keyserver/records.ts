@@ -1,4 +1,4 @@
-// The key server's database: rows in, rows out, keys sealed on the way. The only file that runs SQL.
+// The key server's database: rows in, rows out, keys sealed on the way. The only file that runs SQL on the rows of a realm.
 //
 // What erasing means here: secure_delete overwrites a row's bytes in the page, and checkpoint() brings
 // the page into the file and cuts the write-ahead log to nothing. Until then the log holds the older
@@ -7,145 +7,30 @@
 
 import type { Database, SqlValue, World } from "../world.ts";
 import type { Revision } from "./bytes.ts";
-import type { Setting } from "./commands.ts";
+import { createRealm, type Opened, openRealm } from "./database.ts";
 import { ServerError } from "./errors.ts";
-import { APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION } from "./schema.ts";
+import {
+  type BootRow,
+  blob,
+  type ChannelRow,
+  type ControlKeys,
+  type CounterRow,
+  channelRow,
+  type DeviceRow,
+  deviceRow,
+  flag,
+  type HeldRow,
+  heldRow,
+  int,
+  type MemberRow,
+  memberRow,
+  type RealmRow,
+  type RevisionRow,
+  type Row,
+  text,
+} from "./rows.ts";
 import type { TreeNode } from "./tree.ts";
-import { type Unlock, type UnlockParams, Vault } from "./vault.ts";
-
-export interface RealmRow {
-  realm: string;
-  prefix: string;
-  incarnation: number;
-  /** No channel begins a generation below it. */
-  floor: number;
-  /** Ratchets use zeros instead of fresh bytes, so that a restored database can follow them. */
-  recoverable: boolean;
-}
-
-export interface DeviceRow {
-  id: string;
-  name: string;
-  /** Null before the first hello. */
-  class: number | null;
-  version: number;
-  /** The last revision given. */
-  revision: Revision;
-  /** A query is due even if nothing differs. */
-  ask: boolean;
-  /**
-   * The next revision is a query alone: the control key has just moved, and the device erases K(v) at it, or
-   * its stored state seems to have gone back, and nothing else may be stored before the ack that tells.
-   */
-  moved: boolean;
-  /** The control key version may be above the stored one (after a restore). */
-  far: boolean;
-  /** What is being done about a digest that did not agree; 0 if nothing. */
-  doubt: number;
-  synced: boolean;
-  lastSeen: number | null;
-  blobSequence: number | null;
-  /** Sequence that its boot loaded, as it said last. */
-  bootSequence: number | null;
-  alarm: string | null;
-}
-
-export interface ControlKeys {
-  key: Uint8Array;
-  /** K(v+1) while it is not settled, with the fresh bytes that made it. */
-  next: { key: Uint8Array; fresh: Uint8Array } | null;
-}
-
-export interface ChannelRow {
-  id: string;
-  filter: string;
-  suite: number;
-  frameSize: number;
-  shortTag: boolean;
-  topicMode: number;
-  late: number;
-  ahead: number;
-  stored: boolean;
-  narrow: boolean;
-  markBlock: number;
-  leaseSteps: number;
-  /** Seconds between steps that the server moves by itself; 0: none. */
-  stepEvery: number;
-  generation: number;
-  step: number;
-  /** The step that the server moves to, for members that wait for it. */
-  target: number;
-  keep: boolean;
-  nextSender: number;
-  /** When the step last moved or the generation began, in milliseconds since 1970; 0: not known. */
-  steppedAt: number;
-}
-
-export interface MemberRow {
-  channel: string;
-  device: string;
-  sender: number;
-  will: number;
-  from: number;
-  open: number;
-  to: number;
-  /** Length of its leases. */
-  steps: number;
-  renew: boolean;
-  writes: boolean;
-  /** Its sender number went out in some revision: counters under it may be used. */
-  sent: boolean;
-  /** Up to when the generations that it cost are spread over time (SPEC V-12), in milliseconds since 1970. */
-  paidTo: number;
-  /** When a generation may begin for it again: until then it holds nothing. 0: it is not suspended. */
-  suspendedTo: number;
-}
-
-/** What a device acknowledged of a channel. Generation 0: it may hold the channel, nothing is known. */
-export type HeldRow = Setting & {
-  device: string;
-  step: number;
-  /** Last step covered by acknowledged nodes; -1 if none. */
-  granted: number;
-  lock: Uint8Array | null;
-  /** Revision of the last counter block of this session. */
-  counters: Revision | null;
-  /** Status by which the device refused the last change. */
-  refused: string | null;
-};
-
-export interface RevisionRow {
-  device: string;
-  revision: Revision;
-  /** Sealed under the session secret. */
-  session: boolean;
-  commands: Uint8Array;
-}
-
-export interface BootRow {
-  device: string;
-  nonce: string;
-  /** Of its grant; the higher the newer. */
-  revision: Revision;
-  /** The device spoke in this session. */
-  confirmed: boolean;
-  /** Null once the session is over. */
-  random: Uint8Array | null;
-}
-
-export interface CounterRow {
-  channel: string;
-  sender: number;
-  generation: number;
-  step: number;
-  next: number;
-}
-
-type Row = Record<string, SqlValue>;
-
-const PROOF_PLACE = "realm|1|proof";
-const PROOF = new TextEncoder().encode("ampoule key server");
-const BUSY_MS = 10_000;
+import type { Unlock, Vault } from "./vault.ts";
 
 export class Records {
   readonly #database: Database;
@@ -153,46 +38,19 @@ export class Records {
   readonly #statements = new Map<string, ReturnType<Database["prepare"]>>();
   #open = true;
 
-  private constructor(database: Database, vault: Vault) {
+  private constructor({ database, vault }: Opened) {
     this.#database = database;
     this.#vault = vault;
   }
 
   /** Makes the tables of a new realm. Throws EXISTS or NOT_OURS and changes nothing if the file has content. */
   static create(world: World, path: string, unlock: Unlock, realm: RealmRow): Records {
-    const database = connect(world, path);
-    try {
-      if (inspect(database, path) !== "empty") {
-        throw new ServerError("EXISTS", `${path} already holds a realm`);
-      }
-      const params = Vault.plan(unlock, world);
-      const vault = Vault.unlock(unlock, params, world);
-      database.exec("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE");
-      database.exec(SCHEMA);
-      database.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}`);
-      insertRealm(database, realm, params, vault.seal(PROOF_PLACE, PROOF));
-      database.exec("COMMIT");
-      return new Records(database, vault);
-    } catch (error) {
-      database.close();
-      throw error;
-    }
+    return new Records(createRealm(world, path, unlock, realm));
   }
 
   /** Migrates an older schema. Throws NO_REALM, NOT_OURS, TOO_NEW or WRONG_KEY; nothing is written then. */
   static open(world: World, path: string, unlock: Unlock): Records {
-    const database = connect(world, path);
-    try {
-      if (inspect(database, path) === "empty") throw new ServerError("NO_REALM", `${path} holds no realm`);
-      const row = one(database.prepare("SELECT * FROM realm").get(), path);
-      const vault = Vault.unlock(unlock, unlockParams(row), world);
-      prove(vault, row);
-      migrate(database);
-      return new Records(database, vault);
-    } catch (error) {
-      database.close();
-      throw error;
-    }
+    return new Records(openRealm(world, path, unlock));
   }
 
   close(): void {
@@ -642,95 +500,6 @@ export class Records {
   }
 }
 
-/** Settings of the connection only: nothing here writes to the file. */
-function connect(world: World, path: string): Database {
-  const database = world.database(path);
-  try {
-    database.exec(
-      `PRAGMA busy_timeout = ${BUSY_MS}; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;
-       PRAGMA secure_delete = ON`,
-    );
-    return database;
-  } catch (error) {
-    database.close();
-    throw notOurs(path, error);
-  }
-}
-
-/** Tells an empty database from a realm; throws NOT_OURS or TOO_NEW. */
-function inspect(database: Database, path: string): "empty" | "realm" {
-  let [id, version, tables] = [0, 0, 0];
-  try {
-    id = int(database.prepare("PRAGMA application_id").get(), "application_id");
-    version = int(database.prepare("PRAGMA user_version").get(), "user_version");
-    tables = int(database.prepare("SELECT count(*) AS n FROM sqlite_schema").get(), "n");
-  } catch (error) {
-    throw notOurs(path, error);
-  }
-  if (tables === 0 && id === 0) return "empty";
-  if (id !== APPLICATION_ID) throw notOurs(path);
-  if (version > SCHEMA_VERSION) {
-    throw new ServerError(
-      "TOO_NEW",
-      `${path} was written by a newer version (schema ${version}, known ${SCHEMA_VERSION})`,
-    );
-  }
-  return "realm";
-}
-
-/** One transaction; another process may have done it meanwhile. */
-function migrate(database: Database): void {
-  const version = (): number => int(database.prepare("PRAGMA user_version").get(), "user_version");
-  if (version() === SCHEMA_VERSION) return;
-  database.exec("BEGIN IMMEDIATE");
-  for (const sql of MIGRATIONS.slice(version() - 1)) database.exec(sql);
-  database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
-  database.exec("COMMIT");
-}
-
-function notOurs(path: string, cause?: unknown): ServerError {
-  return new ServerError("NOT_OURS", `${path} is not a key server's database`, { cause });
-}
-
-function insertRealm(database: Database, realm: RealmRow, params: UnlockParams, proof: Uint8Array): void {
-  const sql = "INSERT INTO realm VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-  database
-    .prepare(sql)
-    .run(
-      realm.realm,
-      realm.prefix,
-      realm.incarnation,
-      realm.floor,
-      Number(realm.recoverable),
-      params.method,
-      params.salt,
-      params.memoryKib,
-      params.passes,
-      params.lanes,
-      proof,
-    );
-}
-
-function unlockParams(row: Row): UnlockParams {
-  return {
-    method: text(row, "method") === "file" ? "file" : "passphrase",
-    salt: blob(row, "salt"),
-    memoryKib: int(row, "memory_kib"),
-    passes: int(row, "passes"),
-    lanes: int(row, "lanes"),
-  };
-}
-
-function prove(vault: Vault, row: Row): void {
-  try {
-    vault.open(PROOF_PLACE, blob(row, "proof"));
-  } catch (error) {
-    throw new ServerError("WRONG_KEY", "the passphrase or key file does not open this database", {
-      cause: error,
-    });
-  }
-}
-
 // Places: table | row | column, with the generation or revision where one row lives through several.
 const devicePlace = (id: string, column: string) => `device|${id}|${column}`;
 const seedPlace = (row: ChannelRow) => `channel|${row.id}.${row.generation}|seed`;
@@ -738,113 +507,3 @@ const nodePlace = (row: ChannelRow, h: number) => `node|${row.id}.${row.generati
 const heldPlace = (row: HeldRow) => `held|${row.device}.${row.channel}.${row.generation}|lock`;
 const revisionPlace = (device: string, revision: Revision) => `revision|${device}.${revision}|commands`;
 const bootPlace = (device: string, nonce: string) => `boot|${device}.${nonce}|random`;
-
-function deviceRow(row: Row): DeviceRow {
-  return {
-    id: text(row, "id"),
-    name: text(row, "name"),
-    class: intOrNull(row, "class"),
-    version: int(row, "version"),
-    revision: text(row, "revision"),
-    ask: flag(row, "ask"),
-    moved: flag(row, "moved"),
-    far: flag(row, "far"),
-    doubt: int(row, "doubt"),
-    synced: flag(row, "synced"),
-    lastSeen: intOrNull(row, "last_seen"),
-    blobSequence: intOrNull(row, "blob_sequence"),
-    bootSequence: intOrNull(row, "boot_sequence"),
-    alarm: row.alarm === null ? null : text(row, "alarm"),
-  };
-}
-
-function channelRow(row: Row): ChannelRow {
-  return {
-    id: text(row, "id"),
-    filter: text(row, "filter"),
-    suite: int(row, "suite"),
-    frameSize: int(row, "frame_size"),
-    shortTag: flag(row, "short_tag"),
-    topicMode: int(row, "topic_mode"),
-    late: int(row, "late"),
-    ahead: int(row, "ahead"),
-    stored: flag(row, "stored"),
-    narrow: flag(row, "narrow"),
-    markBlock: int(row, "mark_block"),
-    leaseSteps: int(row, "lease_steps"),
-    generation: int(row, "generation"),
-    step: int(row, "step"),
-    target: int(row, "target"),
-    keep: flag(row, "keep"),
-    nextSender: int(row, "next_sender"),
-    stepEvery: int(row, "step_every"),
-    steppedAt: int(row, "stepped_at"),
-  };
-}
-
-function memberRow(row: Row): MemberRow {
-  return {
-    channel: text(row, "channel"),
-    device: text(row, "device"),
-    sender: int(row, "sender"),
-    will: int(row, "will"),
-    from: int(row, "from_step"),
-    open: int(row, "open_step"),
-    to: int(row, "to_step"),
-    steps: int(row, "steps"),
-    renew: flag(row, "renew"),
-    writes: flag(row, "writes"),
-    sent: flag(row, "sent"),
-    paidTo: int(row, "paid_to"),
-    suspendedTo: int(row, "suspended_to"),
-  };
-}
-
-function heldRow(row: Row): HeldRow {
-  return {
-    device: text(row, "device"),
-    channel: text(row, "channel"),
-    generation: int(row, "generation"),
-    step: int(row, "step"),
-    from: int(row, "from_step"),
-    open: int(row, "open_step"),
-    to: int(row, "to_step"),
-    form: int(row, "form"),
-    frame: int(row, "frame"),
-    la: int(row, "la"),
-    flags: int(row, "flags"),
-    sender: int(row, "sender"),
-    will: int(row, "will"),
-    granted: int(row, "granted"),
-    lock: null,
-    counters: row.counters === null ? null : text(row, "counters"),
-    refused: row.refused === null ? null : text(row, "refused"),
-  };
-}
-
-function one(row: Row | undefined, path: string): Row {
-  if (row === undefined) throw notOurs(path);
-  return row;
-}
-
-function int(row: Row | undefined, column: string): number {
-  return Number(row?.[column]);
-}
-
-function intOrNull(row: Row, column: string): number | null {
-  return row[column] === null ? null : int(row, column);
-}
-
-function flag(row: Row, column: string): boolean {
-  return int(row, column) === 1;
-}
-
-function text(row: Row, column: string): string {
-  return String(row[column]);
-}
-
-function blob(row: Row, column: string): Uint8Array {
-  const value = row[column];
-  if (!(value instanceof Uint8Array)) throw new ServerError("DAMAGED", `column ${column} holds no bytes`);
-  return value;
-}

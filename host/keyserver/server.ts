@@ -12,7 +12,8 @@ import { ServerError } from "./errors.ts";
 import { checkPrefix } from "./filters.ts";
 import { isComplete } from "./ledger.ts";
 import { Outcome, type Publication, type ServerEvent } from "./outcome.ts";
-import { type ChannelRow, type DeviceRow, Records } from "./records.ts";
+import { Records } from "./records.ts";
+import type { ChannelRow, DeviceRow } from "./rows.ts";
 import { Talk } from "./talk.ts";
 import type { Unlock } from "./vault.ts";
 

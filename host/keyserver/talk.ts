@@ -23,7 +23,8 @@ import { baseOf, type Desired } from "./desired.ts";
 import { digestOf } from "./digest.ts";
 import { differences, isComplete, type Job, maybeHeld, mustReplace, settle } from "./ledger.ts";
 import type { Outcome } from "./outcome.ts";
-import type { BootRow, ChannelRow, DeviceRow, MemberRow, Records, RevisionRow } from "./records.ts";
+import type { Records } from "./records.ts";
+import type { BootRow, ChannelRow, DeviceRow, MemberRow, RevisionRow } from "./rows.ts";
 import { firstStep } from "./tree.ts";
 
 const INCARNATION_MAX = 0xffffffff;
