@@ -73,6 +73,11 @@ class NodeDisk implements Disk {
     syncDirectory(dirname(path));
   }
 
+  real(path: string): string {
+    const stat = fs.lstatSync(path, { throwIfNoEntry: false });
+    return stat?.isSymbolicLink() && fs.existsSync(path) ? fs.realpathSync(path) : path;
+  }
+
   list(path: string): string[] {
     try {
       return fs.readdirSync(path).sort();

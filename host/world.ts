@@ -28,6 +28,8 @@ export interface Disk {
   /** Appends and syncs; creates the file if absent. */
   append(path: string, bytes: Uint8Array): void;
   remove(path: string): void;
+  /** What a symbolic link leads to, if it is there; any other path as it is. */
+  real(path: string): string;
   /** File names in a directory, sorted; empty if there is none. */
   list(path: string): string[];
   /** Takes an exclusive lock for this process; throws LockedError if another process holds it. */

@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import type { IClientOptions } from "mqtt";
 import { connect, type ProtectedClient } from "../mqtt/protect.ts";
+import { nodeWorld } from "../node-world.ts";
 import { addBrokerOptions, type Broker, type BrokerOptions, broker } from "./broker.ts";
 import { reason } from "./doctor/finding.ts";
 import { io as ioError, refused, usage } from "./errors.ts";
@@ -57,7 +58,7 @@ export async function openMember(
     throw usage("no identity", "name one with --identity <file>, or AMPOULE_IDENTITY");
   }
   const target = broker(options, io);
-  checkState(identity, state ?? `${identity}.state`);
+  checkState(identity, state);
   const client = connect(target.url, {
     ...(target.options as IClientOptions),
     ...will(options),
@@ -78,8 +79,9 @@ export async function openMember(
 }
 
 /** An identity that has been used is of no use without what it has stored (SPEC T-8). */
-function checkState(path: string, state: string): void {
+function checkState(path: string, given: string | undefined): void {
   const { key } = readIdentityFile(path);
+  const state = given ?? `${nodeWorld().disk.real(path)}.state`;
   if (key !== undefined || existsSync(state)) return;
   throw refused(
     `${path} has been used, and its state ${state} is not there`,

@@ -26,21 +26,22 @@ export class DirectoryStore implements Store {
 
   /**
    * Opens the state of one identity, exclusively: a second opening, by this process or another,
-   * throws LockedError. Files are written with mode 0600.
+   * throws LockedError. Files are written with mode 0600. State lies beside the file that a symbolic link names, and K(0)
+   * is overwritten there.
    *
    * Throws StoreError NO_IDENTITY_FILE, BAD_IDENTITY, UNKNOWN_FILE or OVERSIZE, nothing changed; and OTHER_DEVICE
    * where the port for files in C keeps the state of this identity: two would seal the same positions.
    */
-  constructor(world: World, identityPath: string, stateDir: string = stateDirectory(identityPath)) {
+  constructor(world: World, identityPath: string, stateDir?: string) {
     this.#disk = world.disk;
-    this.#identityPath = identityPath;
-    this.#directory = stateDir;
-    readIdentity(this.#disk, identityPath);
+    this.#identityPath = world.disk.real(identityPath);
+    this.#directory = stateDir ?? stateDirectory(this.#identityPath);
+    readIdentity(this.#disk, this.#identityPath);
     this.#checkOther();
     this.#lock = this.#disk.lock(this.#path("lock"));
     try {
       // Read again: until the lock was taken another process could replace the identity.
-      this.#identity = readIdentity(this.#disk, identityPath);
+      this.#identity = readIdentity(this.#disk, this.#identityPath);
       this.#checkOther();
       this.#checkFiles();
       this.#mendMarks();
@@ -161,7 +162,8 @@ export function stateDirectories(identityPath: string): string[] {
 
 /** A directory beside an identity that says it is in use; null if there is none. */
 export function stateInUse(disk: Disk, identityPath: string): string | null {
-  const [ours, other] = [stateDirectory(identityPath), deviceDirectory(identityPath)];
+  const path = disk.real(identityPath);
+  const [ours, other] = [stateDirectory(path), deviceDirectory(path)];
   if (disk.list(other).length > 0) return other;
   return isInUse(disk, ours) ? ours : null;
 }

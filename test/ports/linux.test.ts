@@ -10,6 +10,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -142,11 +143,14 @@ test("linux: says what is wrong with an identity", needMosquitto(), async () => 
   const [realm, device, key] = [new Uint8Array(8), new Uint8Array(8), new Uint8Array(16)];
   writeFileSync(shared, formatIdentity({ realm, device, key, prefix: "ampoule" }), { mode: 0o600 });
   mkdirSync(`${shared}.state`);
+  const linked = join(DIR, "linked.json");
+  symlinkSync(shared, linked);
   for (const [args, code, says] of [
     [[], 1, /^usage: /],
     [["-I", join(DIR, "absent.json")], 2, /absent\.json: the identity file cannot be read/],
     [["-I", open], 2, /can be read by other users/],
     [["-I", other], 2, /that is not an identity file/],
+    [["-I", linked], 2, /linked\.json: the identity is a symbolic link/],
     [["-I", shared], 2, /shared\.json: the identity is in use by a host.*provision another device/],
   ] as const) {
     const program = start(path, [...args]);
@@ -155,7 +159,7 @@ test("linux: says what is wrong with an identity", needMosquitto(), async () => 
   }
   // Nothing that would keep a host from using it.
   assert.deepEqual(
-    readdirSync(DIR).filter((name) => /(absent|open|other|shared)\.json\.device/.test(name)),
+    readdirSync(DIR).filter((name) => /(absent|open|other|shared|linked)\.json\.device/.test(name)),
     [],
   );
 });

@@ -31,6 +31,10 @@ export class FakeDisk implements Disk {
     this.files.delete(path);
   }
 
+  real(path: string): string {
+    return path;
+  }
+
   list(path: string): string[] {
     const prefix = `${path}/`;
     return [...this.files.keys()]

@@ -1,9 +1,19 @@
 // One suite over every store: in memory, in a directory of a disk whose power fails, and in a real one.
 
 import assert from "node:assert/strict";
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { after, describe, test } from "node:test";
 import { nodeWorld } from "../../host/node-world.ts";
 import { DirectoryStore } from "../../host/store/directory.ts";
@@ -248,6 +258,25 @@ test("directory store: a state directory is used by one store at a time", () => 
   );
   store.close();
   new DirectoryStore(nodeWorld(), path).close();
+});
+
+test("directory store: an identity reached by a symbolic link is the same one, and K(0) goes from the file itself [I-1]", () => {
+  const { path, boot } = realDirectory();
+  const link = `${path}.link`;
+  symlinkSync(path, link);
+  const store = boot();
+  assert.throws(() => new DirectoryStore(nodeWorld(), link), LockedError);
+  store.close();
+  const linked = new DirectoryStore(nodeWorld(), link);
+  linked.saveIdentity(LATER);
+  linked.close();
+  assert.ok(lstatSync(link).isSymbolicLink());
+  assert.equal(readFileSync(path, "utf8"), formatIdentity(LATER));
+  assert.deepEqual(
+    readdirSync(dirname(path)).filter((name) => name.startsWith(basename(link))),
+    [basename(link)],
+    "no state beside the link",
+  );
 });
 
 test("directory store: files are for their owner only", () => {

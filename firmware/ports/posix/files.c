@@ -235,8 +235,9 @@ static const char *read_identity(amp_files *files)
   struct stat stat;
   size_t prefix_len;
   ssize_t length;
-  const int file = open(files->identity, O_RDONLY);
-  if (file < 0) return "the identity file cannot be read";
+  /* State lies beside the file, and K(0) is overwritten in it, not in a link. */
+  const int file = open(files->identity, O_RDONLY | O_NOFOLLOW);
+  if (file < 0) return errno == ELOOP ? "the identity is a symbolic link: name the file" : "the identity file cannot be read";
   if (fstat(file, &stat) != 0 || (stat.st_mode & 077) != 0) wrong = "the identity file can be read by other users";
   length = wrong == NULL ? read(file, text, sizeof text - 1) : 0;
   close(file);
