@@ -9,8 +9,8 @@ import * as ascon from "./ascon";
 import * as xoodyak from "./xoodyak";
 import { DECRYPT, ENCRYPT, pub32, wipe } from "./bytes";
 import { tagSize } from "./form";
-import { NONCE } from "./layout";
-import { BAD_TAG, OK } from "./status";
+import { NONCE, OUT } from "./layout";
+import { BAD_TAG } from "./status";
 
 const KEY_SIZE: i32 = 16;
 const NONCE_SIZE: i32 = 16;
@@ -29,7 +29,6 @@ export namespace job {
 // Scratch, zero between calls: the whole tag, and N of the SIV suites.
 const tag = memory.data(TAG_SIZE + NONCE_SIZE, 8);
 const sivNonce = tag + TAG_SIZE;
-export const verdict = memory.data(4, 4);
 
 function isAead(): i32 {
   return job.form & 4;
@@ -145,9 +144,10 @@ export function open(keyPtr: usize, textPtr: usize, textLen: i32): i32 {
   let bits = load<u64>(tag) ^ load<u64>(tagPtr);
   if (tagLen != SHORT_TAG_SIZE) bits |= load<u64>(tag, 8) ^ load<u64>(tagPtr, 8);
   // A key of zeros is one that by some fault was not there: anyone could have sealed under it.
-  const noKey = u32((load<u64>(keyPtr) | load<u64>(keyPtr, 8)) == 0);
-  if (reveal(u32(bits != 0) | noKey)) {
-    refuse(textPtr, textLen);
+  const noKey = i32((load<u64>(keyPtr) | load<u64>(keyPtr, 8)) == 0);
+  if (reveal(i32(bits != 0) | noKey)) {
+    wipeScratch();
+    wipe(textPtr, textLen);
     return BAD_TAG;
   }
 
@@ -155,20 +155,11 @@ export function open(keyPtr: usize, textPtr: usize, textLen: i32): i32 {
   let sum: u32 = 0;
   for (let i = 0; i < tagLen; ++i) sum += load<u8>(tag + i) ^ load<u8>(tagPtr + i);
   wipeScratch();
-  if (reveal(u32(sum != 0))) {
-    refuse(textPtr, textLen);
-    return BAD_TAG;
-  }
-  return OK;
+  return reveal(i32(sum != 0)) & BAD_TAG;
 }
 
 /** Makes a bit public: whether the tags differ. */
-function reveal(bit: u32): i32 {
-  store<u32>(verdict, bit);
-  return pub32(verdict);
-}
-
-function refuse(textPtr: usize, textLen: i32): void {
-  wipeScratch();
-  wipe(textPtr, textLen);
+function reveal(bit: i32): i32 {
+  store<i32>(OUT, -bit, 4);
+  return pub32(OUT + 4);
 }

@@ -87,5 +87,5 @@ function findEnd(text: usize, len: i32): void {
   } while (--i);
   const part: i32 = load<u8>(text);
   store<u32>(OUT, part);
-  store<u32>(OUT, (end & (((part >> 6) & 1) - 1)) - FRAMING, 4);
+  store<u32>(OUT, pub32(OUT + 4) | ((end & (((part >> 6) & 1) - 1)) - FRAMING), 4);
 }

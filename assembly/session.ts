@@ -193,7 +193,7 @@ export function unprotect(slot: i32, frameLen: i32, topicLen: i32, flags: i32): 
   if (status <= STORE_MARK) return status;
   discard();
   wipe(FRAME, frameLen);
-  wipe(OUT, 20);
+  memory.fill(OUT, 0xff, 20);
   countRefusal(status);
   return status;
 }

@@ -16,6 +16,7 @@ const R_KIN: i32 = 44;
 const R_KOUT: i32 = 24;
 
 const KEY_SIZE: i32 = 16;
+const ID_SIZE: i32 = 16;
 
 // Domain separation: cD of AbsorbKey and Absorb, cU of Crypt and Squeeze.
 const C_KEY: i32 = 0x02;
@@ -130,11 +131,13 @@ export function hashInit(): void {
 export function keyedInit(keyPtr: usize, idPtr: usize): void {
   hashInit();
   rate = R_KIN;
-  anyBegin(C_KEY);
+  domain = C_KEY;
   absorb(keyPtr, KEY_SIZE);
-  absorb(idPtr, 16);
-  addByte(pos, 16);
-  pos += 1;
+  absorb(idPtr, ID_SIZE);
+  addByte(pos, ID_SIZE);
+  pos = KEY_SIZE + ID_SIZE + 1;
+  // Nothing, unless for want of one instruction it was not the key that was absorbed: then the key is mixed in here.
+  store<u64>(state, load<u64>(state, 8) ^ load<u64>(state) ^ load<u64>(keyPtr), 8);
   absorbEnd();
 }
 

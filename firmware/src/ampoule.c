@@ -675,6 +675,8 @@ static void open_payload(device *d, const call *c)
     status = amp_core_unprotect(&d->core, d->topic_slot, (uint32_t)size, d->topic_len, flags);
     if (status > STORE_MARK) leave(d, status);
     len = read32(out_of(d) + OUT_LEN);
+    /* Of what it refused the core says -1: no skipped instruction takes a refusal for a text. */
+    if (len > most) leave(d, AMP_BAD_TAG);
     memcpy(out, frame_of(d) + AT_CHUNK, len);
     wipe(frame_of(d), size);
     flags &= ~(uint32_t)FIRST;

@@ -12,9 +12,8 @@ import { decode, type Func, type Instruction, type Module, OP } from "./wasm.ts"
 
 /** The layout as functions, compiled after the core itself, which keeps its addresses. */
 const TELLER = `
-  import { verdict } from "./aead";
   import { ${LAYOUT_NAMES.join(", ")} } from "./layout";
-  ${[...LAYOUT_NAMES, "verdict"].map((name) => `export function of_${name}(): i32 { return ${name} as i32; }`).join("\n")}
+  ${LAYOUT_NAMES.map((name) => `export function of_${name}(): i32 { return ${name} as i32; }`).join("\n")}
 `;
 
 /** Every module that is shipped. A profile runs wherever device-ascon does. */
@@ -234,7 +233,6 @@ async function layoutOf(shipped: Shipped, module: Module): Promise<Layout> {
   const data = (of: Module) => Buffer.from(of.data ?? []).toString("hex");
   if (data(told) !== data(module)) throw new Error(`${shipped}: constant data lies elsewhere`);
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(wasm));
-  const names = [...LAYOUT_NAMES, "verdict"] as const;
-  const entries = names.map((name) => [name, (exports[`of_${name}`] as () => number)()]);
+  const entries = LAYOUT_NAMES.map((name) => [name, (exports[`of_${name}`] as () => number)()]);
   return Object.fromEntries(entries) as Layout;
 }

@@ -26,14 +26,11 @@ export const LAYOUT_NAMES = [
   "NODE_SIZE",
 ] as const;
 
-/** And the word that aead.ts stores the verdict on a tag in. */
-export type Layout = Record<(typeof LAYOUT_NAMES)[number] | "verdict", number>;
+export type Layout = Record<(typeof LAYOUT_NAMES)[number], number>;
 
 /** Stores to these are reported to `Policy.stored`, in this order. */
-export const watchedOf = ({ verdict, OUT }: Layout): number[] => [verdict, OUT, OUT + 4];
-const VERDICT = 0;
-const PART = 1;
-const LENGTH = 2;
+export const watchedOf = ({ OUT }: Layout): number[] => [OUT, OUT + 4];
+const PART = 0;
 
 /** Everything that becomes public, and why that gives away nothing of keys or text. */
 export const RELEASES = {
@@ -85,7 +82,7 @@ export class Policy {
   private chunk = 0;
   /** Frames of a control payload that were opened in this call. */
   private opened = 0;
-  /** Verdicts of the open that runs that found no difference; the second one is the last. */
+  /** Verdicts of the open that runs that found no difference; after the second one comes the length. */
   private agreed = 0;
 
   private readonly labelled: (range: Labelled) => void;
@@ -151,19 +148,17 @@ export class Policy {
 
   /** A watched address was written. */
   stored(index: number): void {
-    const { verdict, OUT } = this.layout;
-    if (index === PART) this.release("part", OUT, 4);
-    if (index === LENGTH) {
-      this.release("length", OUT + 4, 4);
-      // Negative: no frame is open, or it has no end mark.
-      const isOpen = ((this.core.memory[OUT + 7] ?? 0) & 0x80) === 0;
-      if (isOpen && this.name === "control") this.openedCommand();
+    const { OUT } = this.layout;
+    if (index === PART) {
+      this.release("part", OUT, 4);
+      return;
     }
-    if (index !== VERDICT) return;
-    this.release("verdict", verdict, 4);
-    this.agreed = this.core.memory[verdict] === 0 ? this.agreed + 1 : 0;
+    // Negative: no frame is open, the tag differs, or there is no end mark.
+    const isOpen = ((this.core.memory[OUT + 7] ?? 0) & 0x80) === 0;
+    this.release(this.agreed === 2 ? "length" : "verdict", OUT + 4, 4);
+    if (isOpen && this.agreed === 2 && this.name === "control") this.openedCommand();
+    this.agreed = isOpen && this.agreed < 2 ? this.agreed + 1 : 0;
     if (this.agreed < 2) return;
-    this.agreed = 0;
     if (this.name === "loadNext") this.openedChunk();
     if (this.name === "loadMark") this.release("row", this.frame + 8, MARK_TEXT);
   }
