@@ -11,11 +11,29 @@ import type { Parameters } from "../twin/state.ts";
 import { type STATUS, statusName } from "../twin/status.ts";
 import { channelId, keySize, makeForm } from "../twin/suites.ts";
 import type { ShadowEngine } from "./engine.ts";
+import { Transcript } from "./transcript.ts";
 
 export interface Shape {
   suite: number;
   /** Frame size in bytes. */
   size: number;
+}
+
+/** The lines of what `live` does on a new device. */
+export function transcriptOf(
+  engine: ShadowEngine,
+  shape: Shape,
+  seed: string,
+  live: (life: Life) => void,
+): string[] {
+  let transcript: Transcript | undefined;
+  engine.record = (memory) => {
+    transcript = new Transcript(engine.notes.module, memory);
+    return transcript;
+  };
+  live(new Life(engine, shape, seed));
+  engine.record = undefined;
+  return (transcript as Transcript | undefined)?.lines ?? [];
 }
 
 export class Life {
