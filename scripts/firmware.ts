@@ -16,9 +16,16 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const FIRMWARE = join(ROOT, "firmware");
 /** The builds that can be compiled in, and when. */
 const GUARDS = {
-  "device-ascon": "!defined(AMP_WASM3) && !defined(AMP_XOODYAK)",
+  "device-ascon": "!defined(AMP_WASM3) && !defined(AMP_XOODYAK) && !defined(AMP_VOLATILE)",
+  "device-ascon-volatile": "!defined(AMP_WASM3) && defined(AMP_VOLATILE)",
   device: "!defined(AMP_WASM3) && defined(AMP_XOODYAK)",
 };
+
+/** The module that a compiler with such flags takes. */
+export function moduleFor(flags: readonly string[]): keyof typeof GUARDS {
+  if (flags.includes("-DAMP_VOLATILE")) return "device-ascon-volatile";
+  return flags.includes("-DAMP_XOODYAK") ? "device" : "device-ascon";
+}
 
 /** The folder with include/ and src/. A file that is the same as before is not touched. */
 export function assembleFirmware(out = join(ROOT, "build", "firmware")): string {
@@ -30,7 +37,7 @@ export function assembleFirmware(out = join(ROOT, "build", "firmware")): string 
   }
   for (const [build, guard] of Object.entries(GUARDS)) {
     const wasm = new Uint8Array(readFileSync(join(ROOT, "build", `ampoule-${build}.wasm`)));
-    const name = `amp_core_${build.replace("-", "_")}`;
+    const name = `amp_core_${build.replaceAll("-", "_")}`;
     const memorySize = memorySizeOf(wasm);
     const { c, h } = compileToC({ wasm, prefix: "amp_core", memorySize, header: `${name}.h`, guard });
     files.set(join("src", `${name}.c`), c);
@@ -65,6 +72,8 @@ function formatDigests(): string {
 ${known("device")}
 #elif defined(AMP_ASCON_HOSTED)
 ${known("device-ascon-hosted")}
+#elif defined(AMP_VOLATILE)
+${known("device-ascon-volatile")}
 #else
 ${known("device-ascon")}
 #endif

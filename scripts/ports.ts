@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 import { formatModule } from "../host/cli/image/module-header.ts";
 import { readModule } from "../host/core/wasm.ts";
 import { wasm3Source } from "../host/wasm3/source.ts";
-import { assembleFirmware } from "./firmware.ts";
+import { assembleFirmware, moduleFor } from "./firmware.ts";
 
 const ROOT = join(fileURLToPath(import.meta.url), "../..");
 const PORTS = join(ROOT, "firmware", "ports");
@@ -110,9 +110,7 @@ export function buildPort(
 
 /** Flags for the interpreter, whose sources are brought, and the module as an array. */
 function interpreter(program: Program, engine: EngineName): string[] {
-  const isHosted = engine === "wasm3-hosted";
-  const plain = program.flags.includes("-DAMP_XOODYAK") ? "device" : "device-ascon";
-  const build = isHosted ? "device-ascon-hosted" : plain;
+  const build = engine === "wasm3-hosted" ? "device-ascon-hosted" : moduleFor(program.flags);
   const folder = join(OUT, build);
   const header = join(folder, "amp_module.h");
   const part = `${header}.${process.pid}.part`;
@@ -121,7 +119,7 @@ function interpreter(program: Program, engine: EngineName): string[] {
   renameSync(part, header);
   return [
     "-DAMP_WASM3",
-    ...(isHosted ? ["-DAMP_ASCON_HOSTED"] : []),
+    ...(engine === "wasm3-hosted" ? ["-DAMP_ASCON_HOSTED"] : []),
     `-I${folder}`,
     "-isystem",
     wasm3Source(),

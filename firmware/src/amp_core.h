@@ -13,6 +13,8 @@
 #else
 #if defined(AMP_XOODYAK)
 #include "amp_core_device.h"
+#elif defined(AMP_VOLATILE)
+#include "amp_core_device_ascon_volatile.h"
 #else
 #include "amp_core_device_ascon.h"
 #endif

@@ -192,6 +192,25 @@ static NOINLINE amp_status enter(amp_context *context, operation *work, const ca
   return status;
 }
 
+static void init(device *d, const amp_identity *identity)
+{
+  uint8_t *frame = frame_of(d);
+  memcpy(frame, identity->realm, AMP_ID_SIZE);
+  memcpy(frame + 8, identity->device, AMP_ID_SIZE);
+  memset(frame + 16, 0, AMP_BOOT_NONCE_SIZE);
+  if (d->port.kind == AMP_BOOT_NONCE) memcpy(frame + 16, d->port.boot_nonce, AMP_BOOT_NONCE_SIZE);
+  memcpy(frame + 24, identity->key, identity->key_size);
+  amp_core_init(&d->core, (uint32_t)d->port.kind, identity->key_size == AMP_STORAGE_KEY_SIZE);
+}
+
+#if defined(AMP_VOLATILE)
+/* ---- Storing: nothing, nor does the core ask for it ---- */
+
+static void settle(device *d) { (void)d; }
+static void store_blob(device *d) { leave(d, AMP_NOT_STORED); }
+static void store_mark(device *d) { leave(d, AMP_NOT_STORED); }
+
+#else
 /* ---- Storing ---- */
 
 /** Leaves if a callback of the port has failed. */
@@ -264,17 +283,6 @@ static void store_mark(device *d)
 }
 
 /* ---- Loading (SPEC T-6 to T-8) ---- */
-
-static void init(device *d, const amp_identity *identity)
-{
-  uint8_t *frame = frame_of(d);
-  memcpy(frame, identity->realm, AMP_ID_SIZE);
-  memcpy(frame + 8, identity->device, AMP_ID_SIZE);
-  memset(frame + 16, 0, AMP_BOOT_NONCE_SIZE);
-  if (d->port.kind == AMP_BOOT_NONCE) memcpy(frame + 16, d->port.boot_nonce, AMP_BOOT_NONCE_SIZE);
-  memcpy(frame + 24, identity->key, identity->key_size);
-  amp_core_init(&d->core, (uint32_t)d->port.kind, identity->key_size == AMP_STORAGE_KEY_SIZE);
-}
 
 static void read_slot(device *d, unsigned slot, size_t at, size_t size)
 {
@@ -365,6 +373,8 @@ static void load(device *d, const amp_identity *identity)
   if (torn || broken || (newer == 0 && good & 1)) store_blob(d);
   keep_key(d);
 }
+
+#endif
 
 /* ---- Topics ---- */
 
@@ -863,7 +873,9 @@ static void open_device(device *d, const call *c)
   const amp_identity *const identity = (const amp_identity *)(const void *)c->in;
   must(d, amp_core_open(&d->core, &d->port));
   init(d, identity);
+#if !defined(AMP_VOLATILE)
   if (d->port.kind == AMP_STORAGE) load(d, identity);
+#endif
 }
 
 /** Whether everything is there that the class of device needs. */
@@ -874,6 +886,9 @@ static int is_complete(const amp_identity *identity, const amp_port *port)
   const size_t prefix_len = strlen(identity->prefix);
   /* `<prefix>/epoch/<16 digits>` must be a topic. */
   if (prefix_len == 0 || prefix_len > AMP_TOPIC_MAX - 23) return 0;
+#if defined(AMP_VOLATILE)
+  if (port->kind == AMP_STORAGE) return 0;
+#endif
   if (port->kind == AMP_STORAGE) {
     return stores && (identity->key_size == AMP_KEY_SIZE || identity->key_size == AMP_STORAGE_KEY_SIZE);
   }

@@ -8,10 +8,15 @@
 #define AMP_CORE_PLACES(X) X(buffers)
 
 /** Other exports, with their parameters. */
-#define AMP_CORE_CALLS(X)                                                                                 \
-  X(channelPtr, 1) X(init, 2) X(loadBegin, 0) X(loadNext, 0) X(loadMark, 0) X(loadEnd, 3) X(saveBegin, 0) \
-  X(saveNext, 0) X(stored, 0) X(discard, 0) X(protect, 6) X(unprotect, 4) X(beacon, 2) X(control, 2)      \
-  X(answer, 2) X(tick, 0) X(channelId, 1)
+#define AMP_CORE_CALLS(X)                                                                                     \
+  X(channelPtr, 1) X(init, 2) X(discard, 0) X(protect, 6) X(unprotect, 4) X(beacon, 2) X(control, 2) X(answer, 2) \
+  X(tick, 0) X(channelId, 1) AMP_CORE_STORAGE_CALLS(X)
+#if defined(AMP_VOLATILE)
+#define AMP_CORE_STORAGE_CALLS(X)
+#else
+#define AMP_CORE_STORAGE_CALLS(X)                                                                      \
+  X(loadBegin, 0) X(loadNext, 0) X(loadMark, 0) X(loadEnd, 3) X(saveBegin, 0) X(saveNext, 0) X(stored, 0)
+#endif
 
 #define AMP_CORE_PLACE_NAME(name) AMP_CORE_PLACE_##name,
 enum { AMP_CORE_PLACES(AMP_CORE_PLACE_NAME) AMP_CORE_PLACE_COUNT };

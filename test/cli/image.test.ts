@@ -257,7 +257,11 @@ test("image: refuses by name what cannot be flashed, and writes nothing", { conc
     ["-I boiler.json -o file", /file/, 2],
     ["-I boiler.json --format elf", /Allowed choices are esp, c, both/, 1],
     ["-I boiler.json --chip esp8266", /Allowed choices are esp32,/, 1],
-    ["-I boiler.json --module host", /Allowed choices are device-ascon, device, device-ascon-hosted/, 1],
+    [
+      "-I boiler.json --module host",
+      /Allowed choices are device-ascon, device-ascon-volatile, device-ascon-hosted, device/,
+      1,
+    ],
     ["-I boiler.json --partitions absent.csv", /absent\.csv/, 2],
     ["-I boiler.json --partitions none.csv", /none\.csv has no partition ampoule/, 2],
     ["-I boiler.json --partitions small.csv", /small\.csv: ampoule is not/, 2],

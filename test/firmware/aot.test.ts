@@ -122,7 +122,7 @@ test("aot: the known-answer module as C answers like V8, and traps where it trap
 });
 
 test("aot: every module for devices compiles without a warning as C99 and with GNU 11", need("cc"), () => {
-  for (const name of ["device", "device-ascon"]) {
+  for (const name of ["device", "device-ascon", "device-ascon-volatile"]) {
     const { c, h } = compileToC({
       wasm: moduleBytes(name),
       prefix: "amp_core",

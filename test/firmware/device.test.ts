@@ -1,7 +1,7 @@
 // A device in C against the real key server and members on Node: the same life with every back end.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -70,8 +70,12 @@ function sequenceOf(device: CDevice, slot: string): number {
 for (const engine of Object.keys(ENGINES) as EngineName[]) {
   describe(`firmware, ${engine}`, need("cc"), () => {
     let program = "";
+    let volatile = "";
     before(() => {
       program = compile("device", dir, engine, ...SANITIZE);
+      const own = join(dir, `volatile-${engine}`);
+      mkdirSync(own);
+      volatile = compile("device", own, engine, ...SANITIZE, "-DAMP_VOLATILE");
     });
 
     test(
@@ -267,9 +271,9 @@ for (const engine of Object.keys(ENGINES) as EngineName[]) {
       }),
     );
 
-    test(
-      "without storage: a boot nonce or nothing at all gives counters at each boot [C-20] [C-21]",
+    const withoutStorage = (take: () => string): (() => Promise<void>) =>
       inRealm(async (realm) => {
+        const program = take();
         realm.channel("a/+", { frameSize: 64 });
         const desk = realm.member("desk", "a/+");
         const nonce = await realm.device("nonce", program, ["a/+"], 1);
@@ -291,6 +295,22 @@ for (const engine of Object.keys(ENGINES) as EngineName[]) {
             await realm.settled();
           }
         }
+      });
+
+    test(
+      "without storage: a boot nonce or nothing at all gives counters at each boot [C-20] [C-21]",
+      withoutStorage(() => program),
+    );
+
+    test(
+      "without storage, in the build that knows of none: so it does there",
+      withoutStorage(() => volatile),
+    );
+
+    test(
+      "without storage, in the build that knows of none: a device with storage is refused",
+      inRealm(async (realm) => {
+        await assert.rejects(realm.device("pump", volatile, [], 0), /does not begin: BAD_ARGUMENT/);
       }),
     );
 

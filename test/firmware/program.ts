@@ -19,10 +19,10 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { toHex } from "../../host/bytes.ts";
 import { formatModule } from "../../host/cli/image/module-header.ts";
-import { readModule } from "../../host/core/wasm.ts";
+import { readModule, type Shipped } from "../../host/core/wasm.ts";
 import type { Identity } from "../../host/index.ts";
 import { wasm3Source } from "../../host/wasm3/source.ts";
-import { assembleFirmware } from "../../scripts/firmware.ts";
+import { assembleFirmware, moduleFor } from "../../scripts/firmware.ts";
 
 export const STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"];
 export const SANITIZE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
@@ -38,12 +38,10 @@ export const ENGINES = {
 export type EngineName = keyof typeof ENGINES;
 
 /** The module that a program has with it. */
-function moduleOf(
-  engine: EngineName,
-  flags: readonly string[],
-): "device" | "device-ascon" | "device-ascon-hosted" {
-  if (flags.includes("-DAMP_XOODYAK")) return "device";
-  return engine === "wasm3-hosted" ? "device-ascon-hosted" : "device-ascon";
+function moduleOf(engine: EngineName, flags: readonly string[]): Shipped {
+  return engine === "wasm3-hosted" && !flags.includes("-DAMP_XOODYAK")
+    ? "device-ascon-hosted"
+    : moduleFor(flags);
 }
 
 /**

@@ -129,8 +129,9 @@ export function record(build: TraceBuild): Trace {
     build === "device-ascon-hosted" ? hostedEngine(wasm) : v8Engine(),
   );
   const scripts = scriptsFor(build);
+  const module = build === "device-ascon-volatile" ? build : undefined;
   for (const script of scripts) {
-    runScript((options) => new CoreModel(recorder, options), script);
+    runScript((options) => new CoreModel(recorder, options, module), script);
     recorder.bytes.push(OP.passed);
   }
   recorder.bytes.push(OP.end);

@@ -35,7 +35,7 @@ interface Unit {
 /** What is built of one package, one unit after the other. */
 const PACKAGES: Record<string, () => Unit[]> = {
   "the library": () =>
-    [[], ["-DAMP_XOODYAK"], ["-DAMP_WASM3", "-DAMP_ASCON_HOSTED"]].map((flags) => ({
+    [[], ["-DAMP_XOODYAK"], ["-DAMP_VOLATILE"], ["-DAMP_WASM3", "-DAMP_ASCON_HOSTED"]].map((flags) => ({
       compiler: "gcc",
       // What includes wasm3's sources is compiled where those are: test/packaging/run.test.ts.
       files: find("src/*.c")

@@ -35,7 +35,7 @@ interface ImageOptions {
   identity?: string;
   output?: string;
   format: "esp" | "c" | "both";
-  module: "device" | "device-ascon" | "device-ascon-hosted";
+  module: "device" | "device-ascon" | "device-ascon-volatile" | "device-ascon-hosted";
   partitions?: string;
   chip?: string;
   port?: string;
@@ -73,9 +73,9 @@ export function addImage(program: Command, io: Io): void {
     .addOption(
       new Option(
         "--module <build>",
-        "which core: that of the firmware; device has the suites of Xoodyak too, and device-ascon-hosted leaves Ascon-p to it",
+        "which core: that of the firmware; device has Xoodyak too, -volatile no storage, and -hosted leaves Ascon-p to it",
       )
-        .choices(["device-ascon", "device", "device-ascon-hosted"])
+        .choices(["device-ascon", "device-ascon-volatile", "device-ascon-hosted", "device"])
         .default("device-ascon"),
     )
     .option(
