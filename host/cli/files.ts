@@ -1,12 +1,31 @@
 // Files are whole or absent: written beside their place, synced, then moved into it.
 
 import { randomBytes } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
-import { usage } from "./errors.ts";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { refused, usage } from "./errors.ts";
 
 export interface Output {
   path: string;
   bytes: Uint8Array | string;
+}
+
+/** Refuses a file with a secret in it that other users can read; returns its size. */
+export function privateSize(path: string): number {
+  const stat = statSync(path);
+  if (process.platform !== "win32" && stat.isFile() && (stat.mode & 0o077) !== 0) {
+    throw refused(`${path} can be read by other users`, `chmod 600 ${path}`);
+  }
+  return stat.size;
 }
 
 /** Refuses when something is there already, so that nothing else need be undone later. */

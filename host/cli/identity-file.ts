@@ -1,9 +1,10 @@
 // Identity files from outside: who may read them, and their form as C arrays for a device.
 
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { type NamedIdentity, parseIdentity } from "../store/identity.ts";
 import type { Identity } from "../store/store.ts";
-import { io, refused } from "./errors.ts";
+import { io } from "./errors.ts";
+import { privateSize } from "./files.ts";
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const FILE_MAX = 4096;
@@ -15,11 +16,7 @@ export function isDeviceName(name: string): boolean {
 
 /** Refuses a file that other users can read, and one that is no identity. */
 export function readIdentityFile(path: string): NamedIdentity {
-  const stat = statSync(path);
-  if (process.platform !== "win32" && stat.isFile() && (stat.mode & 0o077) !== 0) {
-    throw refused(`${path} can be read by other users`, `chmod 600 ${path}`);
-  }
-  if (stat.size > FILE_MAX) throw io(`${path} is too long for an identity`);
+  if (privateSize(path) > FILE_MAX) throw io(`${path} is too long for an identity`);
   return parseIdentity(readFileSync(path, "utf8"), path);
 }
 

@@ -7,6 +7,7 @@ import { type Command, Option } from "commander";
 import { KeyServer, type Unlock } from "../keyserver/server.ts";
 import { nodeWorld } from "../node-world.ts";
 import { usage } from "./errors.ts";
+import { privateSize } from "./files.ts";
 import type { Io } from "./io.ts";
 import { type PassphraseOptions, passphraseFileOption, readPassphrase } from "./secret.ts";
 
@@ -49,5 +50,7 @@ export function openRealm(options: RealmOptions, io: Io, { restored = false } = 
 
 function unlock(options: RealmOptions, io: Io): Unlock {
   const keyFile = keyPath(options.realm);
-  return existsSync(keyFile) ? { keyFile } : { passphrase: readPassphrase(options, io) };
+  if (!existsSync(keyFile)) return { passphrase: readPassphrase(options, io) };
+  privateSize(keyFile);
+  return { keyFile };
 }

@@ -1,8 +1,9 @@
 // Where secrets come from: a prompt without echo, a file, the environment's file name. Never an argument.
 
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { Option } from "commander";
-import { io, refused, usage } from "./errors.ts";
+import { io, usage } from "./errors.ts";
+import { privateSize } from "./files.ts";
 import type { Io } from "./io.ts";
 
 export interface PassphraseOptions {
@@ -52,11 +53,7 @@ const SECRET_FILE_MAX = 4096;
 
 /** First line of a file without its line end. A file others can read is refused. */
 export function readSecretFile(path: string): string {
-  const stat = statSync(path);
-  if (process.platform !== "win32" && stat.isFile() && (stat.mode & 0o077) !== 0) {
-    throw refused(`${path} can be read by other users`, `chmod 600 ${path}`);
-  }
-  if (stat.size > SECRET_FILE_MAX) throw io(`${path} is too long for a secret`);
+  if (privateSize(path) > SECRET_FILE_MAX) throw io(`${path} is too long for a secret`);
   const line = readFileSync(path, "utf8").split(/\r?\n/, 1)[0] ?? "";
   if (line === "") throw io(`${path} has no secret in its first line`);
   return line;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { need } from "../support/need.ts";
@@ -17,6 +17,19 @@ test("init: makes a realm that only its owner can read", async () => {
   assert.equal(mode(shell.path("realm/realm.key")), 0o600);
   const identity = JSON.parse(await shell.ok("provision", "a", "--realm", "realm", "-o", "-"));
   assert.equal(identity.prefix, "site/keys");
+});
+
+test("realm: a key file that other users can read is refused, whatever is asked", async () => {
+  await using shell = new Shell();
+  await shell.ok("init");
+  chmodSync(shell.path("realm.key"), 0o640);
+  for (const command of [["status"], ["provision", "a"], ["serve", "--url", "mqtt://localhost"]]) {
+    const { code, err } = await shell.run(command);
+    assert.equal(code, 3);
+    assert.match(err, /realm\.key can be read by other users\n.*hint: chmod 600/);
+  }
+  chmodSync(shell.path("realm.key"), 0o600);
+  await shell.ok("status");
 });
 
 test("init: a directory that cannot be made is an error at once, not a search without end", {
