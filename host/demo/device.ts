@@ -10,8 +10,6 @@ import { engineOf } from "./engines.ts";
 import { type Gauge, gauge } from "./metrics.ts";
 import type { DeviceConfig, Order, Report } from "./orders.ts";
 
-/** Payloads whose keys may be on their way are tried again for so long, then refused by name. */
-const HOLD_MS = 1000;
 const QUIET_MS = 50;
 
 class Fleeting {
@@ -35,7 +33,7 @@ class Fleeting {
       clean: false,
       manualConnect: true,
       reconnectPeriod: 500,
-      ampoule: { client, holdMs: HOLD_MS, quietMs: QUIET_MS },
+      ampoule: { client, holdMs: config.holdMs, quietMs: QUIET_MS },
     });
     this.#attach();
     this.#mqtt.connect();

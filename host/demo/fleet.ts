@@ -9,6 +9,14 @@ const SCRIPT = fileURLToPath(new URL("device.ts", import.meta.url));
 
 export type ReportOf<K extends Report["report"]> = Extract<Report, { report: K }>;
 
+/** Resolves once the process is gone, which it may be already. */
+export async function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, "exit");
+  child.kill("SIGKILL");
+  await gone;
+}
+
 export class DeviceProcess {
   readonly config: DeviceConfig;
   readonly reports: Report[] = [];
@@ -50,11 +58,7 @@ export class DeviceProcess {
 
   /** As a power cut does: nothing is flushed, nobody is told. */
   async kill(): Promise<void> {
-    const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = once(child, "exit");
-    child.kill("SIGKILL");
-    await gone;
+    if (this.#child !== undefined) await kill(this.#child);
   }
 
   /** Kills without waiting, for the last moments of the demo's own process. */

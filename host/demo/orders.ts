@@ -17,6 +17,8 @@ export interface DeviceConfig {
   /** What it measures; null reads only. */
   metric: MetricName | null;
   intervalMs: number;
+  /** Payloads whose keys may be on their way are tried again for so long, then refused by name. */
+  holdMs: number;
   engine: string;
 }
 

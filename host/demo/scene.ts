@@ -10,8 +10,10 @@ import type { CommandResult, Stage } from "./stage.ts";
 /** Members from the beginning: those that measure, and one that reads. */
 export const FLEET: readonly string[] = [...METRICS, "desk"];
 export const LATECOMER = "guest";
+/** The member that is taken out in the end. */
+export const OUTCAST = "network";
 /** How long an answer over the broker may take before it counts as absent. */
-export const PATIENCE_MS = 15_000;
+export const PATIENCE_MS = 60_000;
 
 export interface Scene {
   stage: Stage;
@@ -72,10 +74,10 @@ export function held(member: DeviceProcess): NonNullable<ReportOf<"keys">["held"
   return member.since(0, "keys").at(-1)?.held ?? undefined;
 }
 
-/** Shows what desk has read since `mark` beside the bytes that carried it. */
-export function showReads(scene: Scene, reads: ReportOf<"read">[]): void {
+/** Shows what desk has read beside the bytes that carried it. */
+export async function showReads(scene: Scene, reads: ReportOf<"read">[]): Promise<void> {
   for (const read of reads) {
-    const bytes = frameOf(scene, read);
+    const bytes = await carrierOf(scene, read);
     if (bytes !== undefined) scene.screen.pair(`${nameOf(read.topic).padEnd(8)} ${read.text}`, bytes);
   }
 }
@@ -95,6 +97,18 @@ export function frameOf({ stage }: Scene, read: ReportOf<"read">): Buffer | unde
       payload.readUInt16LE(2) === read.sender &&
       payload.readUInt16LE(4) === read.counter,
   )?.payload;
+}
+
+/** The same, waited for: whoever listens at the broker may hear of a message later than those who read it. */
+export async function carrierOf(scene: Scene, read: ReportOf<"read">): Promise<Buffer | undefined> {
+  await seen(() => frameOf(scene, read) !== undefined);
+  return frameOf(scene, read);
+}
+
+/** Waits for what shows on the wire. */
+export async function seen(test: () => boolean): Promise<void> {
+  const end = performance.now() + PATIENCE_MS;
+  while (!test() && performance.now() < end) await listen(20);
 }
 
 /** The epoch hint of a frame (SPEC section 6). */

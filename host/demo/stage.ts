@@ -12,7 +12,7 @@ import type { Io } from "../cli/io.ts";
 import { run } from "../cli/program.ts";
 import type { DeviceStatus } from "../keyserver/server.ts";
 import type { LinkOptions } from "../world.ts";
-import { DeviceProcess } from "./fleet.ts";
+import { DeviceProcess, kill } from "./fleet.ts";
 import type { MetricName } from "./metrics.ts";
 import { Tap } from "./tap.ts";
 import { Thief } from "./thief.ts";
@@ -160,14 +160,10 @@ export class Stage {
   }
 
   async killServer(): Promise<void> {
-    const server = this.#server;
-    if (server === undefined) return;
-    const gone = once(server, "exit");
-    server.kill("SIGKILL");
-    await gone;
+    if (this.#server !== undefined) await kill(this.#server);
   }
 
-  addDevice(name: string, metric: MetricName | null, intervalMs: number): DeviceProcess {
+  addDevice(name: string, metric: MetricName | null, intervalMs: number, holdMs: number): DeviceProcess {
     const device = new DeviceProcess({
       name,
       identity: this.identity(name),
@@ -177,6 +173,7 @@ export class Stage {
       topic: this.topic(name),
       metric,
       intervalMs,
+      holdMs,
       engine: this.#options.engine,
     });
     this.devices.set(name, device);
@@ -206,8 +203,11 @@ export class Stage {
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
   }
 
+  /** The same, and waits for the processes: nothing of theirs is written any more when it resolves. */
   async close(): Promise<void> {
     await this.#tap?.close();
+    const children = [this.#server, this.#broker].filter((child) => child !== undefined);
+    await Promise.all([...[...this.devices.values()].map((device) => device.kill()), ...children.map(kill)]);
     this.clear();
   }
 }

@@ -10,13 +10,11 @@ import { need } from "../support/need.ts";
 import { needWasm3 } from "../support/wasm3.ts";
 
 const MAIN = fileURLToPath(new URL("../../host/cli/main.ts", import.meta.url));
-const LIMIT_MS = 60_000;
 const ACTS = 11;
 
 interface Run {
   code: number | null;
   out: string;
-  ms: number;
 }
 
 /** Temporary files go to `directory`, so that leftovers can be seen. */
@@ -25,7 +23,6 @@ function demo(
   args: string[],
   onOutput: (out: string, kill: () => void) => void = () => {},
 ): Promise<Run> {
-  const start = performance.now();
   const child = spawn(process.execPath, [MAIN, "demo", ...args], {
     env: { ...process.env, NO_COLOR: "1", TMPDIR: directory },
     stdio: ["ignore", "pipe", "pipe"],
@@ -38,7 +35,7 @@ function demo(
   child.stdout.on("data", take);
   child.stderr.on("data", take);
   return new Promise((resolve) => {
-    child.on("close", (code) => resolve({ code, out, ms: performance.now() - start }));
+    child.on("close", (code) => resolve({ code, out }));
   });
 }
 
@@ -47,12 +44,11 @@ function temporary(): Disposable & { path: string } {
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-test("demo: every expectation comes true in under a minute, and the broker saw no text", async () => {
+test("demo: every expectation comes true, and the broker saw no text", async () => {
   using directory = temporary();
   const log = join(directory.path, "broker.log");
-  const { code, out, ms } = await demo(directory.path, ["--log", log]);
+  const { code, out } = await demo(directory.path, ["--log", log]);
   assert.equal(code, 0, out);
-  assert.ok(ms < LIMIT_MS, `it took ${ms} ms`);
   assert.ok(!out.includes("✗"), out);
   assert.equal([...out.matchAll(/^ ?\d+ [A-Z]/gm)].length, ACTS, out);
   const [, passed, all] = /✓ (\d+) of (\d+) expectations came true/.exec(out) ?? [];

@@ -1,5 +1,5 @@
 import { plain } from "../ledger.ts";
-import { type Act, device, expect, frameOf, nameOf, PATIENCE_MS, pause, type Scene } from "../scene.ts";
+import { type Act, carrierOf, device, expect, nameOf, PATIENCE_MS, pause, type Scene } from "../scene.ts";
 import { PLAIN } from "../wire.ts";
 
 interface Attack {
@@ -35,7 +35,7 @@ export const attacks: Act = {
     screen.columns("desk refuses", "somebody publishes");
     for (const attack of ATTACKS) {
       const victim = desk.since(0, "read").findLast(({ topic }) => topic === stage.topic("cpu"));
-      const frame = victim === undefined ? undefined : frameOf(scene, victim);
+      const frame = victim === undefined ? undefined : await carrierOf(scene, victim);
       if (victim === undefined || frame === undefined) throw new Error("nothing was recorded");
       await play(scene, attack, victim.topic, frame);
       await pause(scene, 250);
@@ -49,7 +49,8 @@ async function play(scene: Scene, attack: Attack, topic: string, frame: Buffer):
   const mark = desk.mark;
   const bytes = attack.make(Buffer.from(frame));
   await stage.tap.inject(topic, bytes);
-  const refusals = (): string[] => desk.since(mark, "refused").map(({ status }) => status);
+  const refusals = (): string[] =>
+    desk.since(mark, "refused").flatMap((refusal) => (refusal.topic === topic ? refusal.status : []));
   await desk.until(() => refusals().length > 0, PATIENCE_MS);
   const said = refusals()[0] ?? "OK";
   screen.refusal(`${nameOf(topic).padEnd(8)} ${plain(said)}`, bytes);

@@ -22,7 +22,7 @@ export const latecomer: Act = {
     const { stage } = scene;
     const recorded = stage.tap.frames((topic) => stage.isLive(topic), FRAME_SIZE).slice(-RECORDED);
     await command(scene, "channel", "grant", stage.filter, LATECOMER, "--steps", "2", "--no-renew");
-    const guest = stage.addDevice(LATECOMER, null, 1000);
+    const guest = stage.addDevice(LATECOMER, null, 1000, 1000);
     guest.start();
     const joined = await guest.until(() => held(guest) !== undefined, PATIENCE_MS);
     expect(scene, joined, `${LATECOMER} has keys from step ${held(guest)?.step ?? "?"} on`);

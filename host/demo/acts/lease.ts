@@ -6,14 +6,12 @@ import {
   expect,
   held,
   LATECOMER,
-  listen,
   PATIENCE_MS,
   pause,
   type Scene,
 } from "../scene.ts";
 
 const STEPS_MAX = 6;
-const LISTEN_MS = 1200;
 
 export const lease: Act = {
   heading: "A lease runs out",
@@ -39,17 +37,16 @@ async function watchBoth(scene: Scene, last: number): Promise<void> {
   const desk = device(scene, "desk");
   const [mark, deskMark] = [guest.mark, desk.mark];
   guest.order({ order: "publish" });
-  await listen(LISTEN_MS);
+  const refused = (way: "in" | "out"): string[] =>
+    guest.since(mark, "refused").flatMap((refusal) => (refusal.way === way ? refusal.status : []));
+  await guest.until(() => refused("in").length > 0 && refused("out").length > 0, PATIENCE_MS);
+  await desk.until(() => desk.since(deskMark, "read").length > 0, PATIENCE_MS);
   const reads = guest.since(mark, "read").filter(({ step }) => step > last).length;
-  const refusals = guest.since(mark, "refused");
-  const [incoming, outgoing] = (["in", "out"] as const).map((way) =>
-    refusals.filter((refusal) => refusal.way === way).map(({ status }) => status),
-  ) as [string[], string[]];
   const deskReads = desk.since(deskMark, "read").length;
   expect(
     scene,
-    reads === 0 && incoming.length > 0 && deskReads > 0,
-    `desk reads ${deskReads}, ${LATECOMER} ${reads}: ${tally(incoming)}`,
+    reads === 0 && refused("in").length > 0 && deskReads > 0,
+    `desk reads ${deskReads}, ${LATECOMER} ${reads}: ${tally(refused("in"))}`,
   );
-  expect(scene, outgoing.length > 0, `${LATECOMER} cannot send either: ${tally(outgoing)}`);
+  expect(scene, refused("out").length > 0, `${LATECOMER} cannot send either: ${tally(refused("out"))}`);
 }

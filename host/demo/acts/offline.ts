@@ -24,8 +24,9 @@ export const offline: Act = {
     const away = device(scene, AWAY);
     const desk = device(scene, "desk");
     const before = held(away)?.generation ?? 0;
+    const online = away.mark;
     away.order({ order: "offline" });
-    await away.until(() => away.reports.at(-1)?.report === "offline", PATIENCE_MS);
+    await away.until(() => away.since(online, "offline").length > 0, PATIENCE_MS);
     const mark = desk.mark;
     await command(scene, "channel", "rotate", stage.filter);
     const others = FLEET.filter((name) => name !== AWAY).map((name) => device(scene, name));
@@ -40,8 +41,11 @@ export const offline: Act = {
     );
     await pause(scene, AWAY_MS);
     // A busy machine may need longer until there is something to miss.
-    await desk.until(() => desk.since(mark, "read").length > 0, PATIENCE_MS);
-    await comeBack(scene, before, desk.since(mark, "read"));
+    const known = new Set(away.since(0, "read").map(positionOf));
+    const missed = (): ReportOf<"read">[] =>
+      desk.since(mark, "read").filter((read) => !known.has(positionOf(read)));
+    await desk.until(() => missed().length > 0, PATIENCE_MS);
+    await comeBack(scene, before, missed());
   },
 };
 

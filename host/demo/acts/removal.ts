@@ -1,3 +1,4 @@
+import type { DeviceProcess } from "../fleet.ts";
 import { tally } from "../ledger.ts";
 import {
   type Act,
@@ -6,17 +7,15 @@ import {
   expect,
   FLEET,
   held,
-  listen,
+  OUTCAST,
   PATIENCE_MS,
   pause,
   type Scene,
+  seen,
 } from "../scene.ts";
 import type { FrameView } from "../tap.ts";
 import type { Thief } from "../thief.ts";
 import { FRAME_SIZE } from "../wire.ts";
-
-const OUTCAST = "network";
-const LISTEN_MS = 1500;
 
 export const removal: Act = {
   heading: "Taking a member out",
@@ -35,7 +34,12 @@ export const removal: Act = {
     expect(scene, moved.every(Boolean), `${others.length} members are at generation ${now}`);
     await pause(scene, 300);
     await watchBoth(scene, before);
-    judgeThief(scene, thief, frames(scene).slice(known));
+    const fresh = (): FrameView[] =>
+      frames(scene)
+        .slice(known)
+        .filter(({ hint }) => hint >> 4 === (now ?? 0) % 16);
+    await seen(() => fresh().length > 0);
+    judgeThief(scene, thief, fresh());
   },
 };
 
@@ -43,10 +47,8 @@ function frames({ stage }: Scene): FrameView[] {
   return stage.tap.frames((topic) => stage.isLive(topic), FRAME_SIZE);
 }
 
-/** Whoever holds the keys of a removed member reads the old generation to its end, and no further. */
-function judgeThief(scene: Scene, thief: Thief, wire: FrameView[]): void {
-  const last = wire.at(-1);
-  const fresh = wire.filter(({ hint }) => hint >> 4 === (last?.hint ?? 0) >> 4);
+/** Whoever holds the keys of a removed member reads the old generation to its end, and nothing of the new one. */
+function judgeThief(scene: Scene, thief: Thief, fresh: FrameView[]): void {
   const results = thief.tryAll(fresh);
   thief.close();
   expect(
@@ -60,15 +62,17 @@ async function watchBoth(scene: Scene, before: number): Promise<void> {
   const outcast = device(scene, OUTCAST);
   const desk = device(scene, "desk");
   const [mark, deskMark] = [outcast.mark, desk.mark];
-  await listen(LISTEN_MS);
-  const sealedNow = ({ generation }: { generation: number }): boolean => generation > before;
-  const reads = outcast.since(mark, "read").filter(sealedNow).length;
-  const deskReads = desk.since(deskMark, "read").filter(sealedNow).length;
-  const refused = outcast.since(mark, "refused").filter(({ way }) => way === "in");
+  const readNow = (member: DeviceProcess, since: number): number =>
+    member.since(since, "read").filter(({ generation }) => generation > before).length;
+  const refused = (): string[] =>
+    outcast.since(mark, "refused").flatMap(({ way, status }) => (way === "in" ? status : []));
+  await outcast.until(() => refused().length > 0, PATIENCE_MS);
+  await desk.until(() => readNow(desk, deskMark) > 0, PATIENCE_MS);
+  const [reads, deskReads] = [readNow(outcast, mark), readNow(desk, deskMark)];
   expect(
     scene,
-    reads === 0 && deskReads > 0 && refused.length > 0,
-    `desk reads ${deskReads} messages, ${OUTCAST} ${reads}: ${tally(refused.map(({ status }) => status))}`,
+    reads === 0 && deskReads > 0 && refused().length > 0,
+    `desk reads ${deskReads} messages, ${OUTCAST} ${reads}: ${tally(refused())}`,
   );
   const heard = desk.since(deskMark, "read").filter(({ topic }) => topic === outcast.config.topic).length;
   expect(scene, heard === 0, `and nobody reads ${OUTCAST}: ${heard} messages`);

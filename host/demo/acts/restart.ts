@@ -24,8 +24,12 @@ export const restart: Act = {
     await stage.killServer();
     const mark = desk.mark;
     await listen(ABSENCE_MS);
-    const reads = desk.since(mark, "read").length;
-    expect(scene, reads > 0, `without it desk has read ${reads} messages`);
+    const reads = (): number => desk.since(mark, "read").length;
+    expect(
+      scene,
+      await desk.until(() => reads() > 0, PATIENCE_MS),
+      `without it desk has read ${reads()} messages`,
+    );
     const start = performance.now();
     await stage.startServer();
     const before = held(desk)?.step ?? 0;
