@@ -212,6 +212,19 @@ test("status: exits with 3 while a device has an alarm, until somebody has seen 
   await shell.ok("status");
 });
 
+test("channel: show tells until when a member is suspended, and status that it is [V-12]", async () => {
+  await using shell = new Shell();
+  await shell.ok("init");
+  await shell.ok("provision", "a");
+  await shell.ok("channel", "create", "plant/x");
+  await shell.ok("channel", "grant", "plant/x", "a");
+  const database = new DatabaseSync(shell.path("realm.db"));
+  database.exec(`UPDATE member SET suspended_to = ${Date.UTC(2030, 0, 1)}; UPDATE device SET class = 0`);
+  database.close();
+  assert.match(await shell.ok("channel", "show", "plant/x"), /^a +.*suspended to 2030-01-01T00:00:00\.000Z/m);
+  assert.match(await shell.ok("status"), /^a +suspended/m);
+});
+
 test("doctor: names a database that others can read, and an identity that is none", async () => {
   await using shell = new Shell();
   await shell.ok("init");
