@@ -336,20 +336,9 @@ function writeSource(shape: Shape, options: AotOptions, size: number): string {
 }
 
 function writeFunctions(shape: Shape, { prefix, header }: AotOptions, size: number): string {
-  const direct = new Map(shape.exports.map((one) => [one.target, one]));
-  let { bodies } = shape;
-  for (const [target, one] of direct) {
-    bodies = bodies
-      .replace(
-        new RegExp(`^static (void|u32|u64) ${target}\\(AMP_WASM_INSTANCE`, "m"),
-        `$1 ${prefix}_${one.name}(AMP_WASM_INSTANCE`,
-      )
-      .replace(new RegExp(`\\b${target}\\(instance`, "g"), `${prefix}_${one.name}(instance`);
-  }
   const initial = new Map(shape.globals.map(({ name, value }) => [name, Number.parseInt(value, 10)]));
-  bodies = withNeededChecks(bodies, initial, size);
-  const again = shape.exports.filter((one) => direct.get(one.target) !== one);
-  const prototypes = shape.prototypes.filter((line) => !direct.has(/ (\w+)\(/.exec(line)?.[1] ?? ""));
+  const exported = new Set(shape.exports.map(({ target }) => target));
+  const bodies = withNeededChecks(shape.bodies, exported, initial, size);
   return `#include "${header}"
 
 #define AMP_WASM_INSTANCE ${prefix}
@@ -358,27 +347,40 @@ function writeFunctions(shape: Shape, { prefix, header }: AotOptions, size: numb
 
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
-${prototypes.join("\n")}
+${withSelf(shape.prototypes.join("\n"))}
 
-${shape.data.map(({ bytes }, index) => `static const u8 d${index}[] = {\n${bytes}\n};\n\n`).join("")}void ${prefix}_instantiate(${prefix} *instance)
+${shape.data.map(({ bytes }, index) => `static const u8 d${index}[] = {\n${bytes}\n};\n\n`).join("")}void ${prefix}_instantiate(${prefix} *self)
 {
-  memset(instance, 0, sizeof *instance);
+  memset(self, 0, sizeof *self);
 ${shape.globals
   .filter(({ value }) => !/^0u/.test(value))
-  .map(({ name, value }) => `  instance->${name} = ${value};\n`)
+  .map(({ name, value }) => `  self->${name} = ${value};\n`)
   .join(
     "",
-  )}${shape.data.map(({ at, size: length }, index) => `  memcpy(&instance->memory[${at}], d${index}, ${length});\n`).join("")}}
+  )}${shape.data.map(({ at, size: length }, index) => `  memcpy(&self->memory[${at}], d${index}, ${length});\n`).join("")}}
 
-${bodies}
-${again.map((one) => `\n${secondExport(one, prefix, direct)}\n`).join("")}`;
+${withSelf(bodies)}
+
+${shape.exports.map((one) => withSelf(writeEntry(one, prefix))).join("\n")}`;
 }
 
-/** A second export of the same function. */
-function secondExport(one: Export, prefix: string, direct: Map<string, Export>): string {
+/** The instance is an argument of each function, or none is needed: amp_wasm.h decides. */
+function withSelf(text: string): string {
+  return text
+    .replace(/\(AMP_WASM_INSTANCE \*(?:instance)?\)/g, "(AMP_SELF)")
+    .replace(/\(AMP_WASM_INSTANCE \*(?:instance)?, /g, "(AMP_SELF_ ")
+    .replace(/\b(\w+)\(instance\)/g, "$1(AMP_ME)")
+    .replace(/\b(\w+)\(instance, /g, "$1(AMP_ME_ ");
+}
+
+/** An export, as whoever has the instance calls it. */
+function writeEntry(one: Export, prefix: string): string {
   const names = one.parameters.map((parameter) => parameter.split(" ")[1]?.replace("var_", ""));
-  const call = `${prefix}_${direct.get(one.target)?.name}(${["instance", ...names].join(", ")})`;
-  return `${signature(one, prefix)}\n{\n  ${one.result === "void" ? "" : "return "}${call};\n}`;
+  const call = `${one.target}(${["instance", ...names].join(", ")})`;
+  const head = signature(one, prefix).replace(" *instance", " *self");
+  const [keep, give] =
+    one.result === "void" ? ["", ""] : [`const ${ctype(one.result)} result = `, "  return result;\n"];
+  return `${head}\n{\n  AMP_ENTER(self);\n  ${keep}${call};\n  AMP_LEAVE();\n${give}}\n`;
 }
 
 function sha256(bytes: Uint8Array): string {

@@ -58,21 +58,32 @@ const ACCESS = /\b(i(?:32|64)_(?:load|store)(\d*)(?:_[su])?)\(instance, (var_\w+
 const isExact = ({ low, high }: Value): boolean => low === high && low >= 0;
 const keyOfParameter = (name: string, index: number): string => `${name} ${index}`;
 
-/** Takes the checks out of the text of all functions that are not needed. */
-export function withNeededChecks(bodies: string, initial: ReadonlyMap<string, number>, size: number): string {
-  const functions = split(bodies);
+/**
+ * Takes the checks out of the text of all functions that are not needed.
+ *
+ * @param exported functions whose arguments come from outside
+ * @param initial values of the globals
+ * @param size bytes of memory
+ */
+export function withNeededChecks(
+  bodies: string,
+  exported: ReadonlySet<string>,
+  initial: ReadonlyMap<string, number>,
+  size: number,
+): string {
+  const functions = split(bodies, exported);
   const first = functions.map((one) => new Walk(one, size, new Map()));
   const reach = findReach(functions, first, initial, size);
   return functions.map((one) => place(one, new Walk(one, size, reach).accesses, reach)).join("\n\n");
 }
 
-function split(bodies: string): Body[] {
-  const heads = /^(static )?(?:void|u32|u64) (\w+)\(AMP_WASM_INSTANCE \*instance(.*)\) \{\n[\s\S]*?^\}$/gm;
-  return [...bodies.matchAll(heads)].map(([text, isStatic, name = "", list = ""]) => ({
+function split(bodies: string, exported: ReadonlySet<string>): Body[] {
+  const heads = /^static (?:void|u32|u64) (\w+)\(AMP_WASM_INSTANCE \*instance(.*)\) \{\n[\s\S]*?^\}$/gm;
+  return [...bodies.matchAll(heads)].map(([text, name = "", list = ""]) => ({
     name,
     parameters: [...list.matchAll(/var_p\d+/g)].map(([parameter]) => parameter),
     lines: text.split("\n"),
-    isExported: isStatic === undefined,
+    isExported: exported.has(name),
   }));
 }
 

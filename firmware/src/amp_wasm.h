@@ -30,56 +30,91 @@ __attribute__((noreturn)) void amp_trap(void *instance);
 
 /* Set by the compiled module before this file is included: AMP_WASM_INSTANCE, its type, and AMP_WASM_SIZE. */
 
+/*
+ * The instance is an argument of each function. Where GCC makes code small it has a register for itself in place of that:
+ * an entry keeps what was in there, which is its caller's. AMP_NO_REGISTER leaves it an argument. What GCC is told there
+ * not to do makes this code larger (bench/mcu/README.md).
+ */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE_SIZE__)
+#pragma GCC optimize("no-tree-dominator-opts", "no-caller-saves", "no-move-loop-invariants", "no-schedule-insns2", \
+                     "live-range-shrinkage")
+#if defined(AMP_NO_REGISTER)
+#elif defined(__arm__)
+#define AMP_REGISTER "r4"
+#elif defined(__riscv)
+#define AMP_REGISTER "s1"
+#endif
+#endif
+
+#if defined(AMP_REGISTER)
+__extension__ register AMP_WASM_INSTANCE *instance __asm__(AMP_REGISTER);
+#define AMP_SELF void
+#define AMP_SELF_
+#define AMP_ME
+#define AMP_ME_
+#define AMP_ENTER(self)                       \
+  AMP_WASM_INSTANCE *const before = instance; \
+  instance = (self)
+#define AMP_LEAVE() instance = before
+#else
+#define AMP_SELF AMP_WASM_INSTANCE *instance
+#define AMP_SELF_ AMP_WASM_INSTANCE *instance,
+#define AMP_ME instance
+#define AMP_ME_ instance,
+#define AMP_ENTER(self) AMP_WASM_INSTANCE *const instance = (self)
+#define AMP_LEAVE() ((void)0)
+#endif
+
 #define AMP_LIKELY(x) __builtin_expect(!!(x), 1)
 #define AMP_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define AMP_INLINE __attribute__((always_inline))
 
 /** Checks that `size` bytes at `at` are inside; size <= AMP_WASM_SIZE is a constant, so that nothing wraps. */
-static inline AMP_INLINE void check(AMP_WASM_INSTANCE *instance, u32 at, const u32 size)
+static inline AMP_INLINE void check(AMP_SELF_ u32 at, const u32 size)
 {
   if (AMP_UNLIKELY(at > AMP_WASM_SIZE - size)) amp_trap(instance);
 }
 
 /** An address through which later accesses go that have no check of their own. */
-static inline AMP_INLINE u32 checked(AMP_WASM_INSTANCE *instance, u32 at, const u32 size)
+static inline AMP_INLINE u32 checked(AMP_SELF_ u32 at, const u32 size)
 {
-  check(instance, at, size);
+  check(AMP_ME_ at, size);
   return at;
 }
 
 /* With AMP_CHECK_ALL every access is checked, for tools that know the use of an address by its check. */
 #if defined(AMP_CHECK_ALL)
-#define AMP_CHECK_AT(at, size) check(instance, at, size)
+#define AMP_CHECK_AT(at, size) check(AMP_ME_ at, size)
 #else
 #define AMP_CHECK_AT(at, size) ((void)0)
 #endif
 
 /* name_at() is for what was checked before, or is a constant. offset is one always. */
 #define AMP_LOAD(name, stored, wide, result)                                                           \
-  static inline AMP_INLINE result name##_at(AMP_WASM_INSTANCE *instance, u32 at, const u32 offset)     \
+  static inline AMP_INLINE result name##_at(AMP_SELF_ u32 at, const u32 offset)     \
   {                                                                                                    \
     stored value;                                                                                      \
     AMP_CHECK_AT(at, offset + (u32)sizeof value);                                                      \
     memcpy(&value, &instance->memory[at + offset], sizeof value);                                      \
     return (result)(wide)value;                                                                        \
   }                                                                                                    \
-  static inline result name(AMP_WASM_INSTANCE *instance, u32 at, const u32 offset)                     \
+  static inline result name(AMP_SELF_ u32 at, const u32 offset)                     \
   {                                                                                                    \
-    check(instance, at, offset + (u32)sizeof(stored));                                                 \
-    return name##_at(instance, at, offset);                                                            \
+    check(AMP_ME_ at, offset + (u32)sizeof(stored));                                                 \
+    return name##_at(AMP_ME_ at, offset);                                                            \
   }
 
 #define AMP_STORE(name, stored, wide)                                                                  \
-  static inline AMP_INLINE void name##_at(AMP_WASM_INSTANCE *instance, u32 at, const u32 offset, wide in) \
+  static inline AMP_INLINE void name##_at(AMP_SELF_ u32 at, const u32 offset, wide in) \
   {                                                                                                    \
     const stored value = (stored)in;                                                                   \
     AMP_CHECK_AT(at, offset + (u32)sizeof value);                                                      \
     memcpy(&instance->memory[at + offset], &value, sizeof value);                                      \
   }                                                                                                    \
-  static inline void name(AMP_WASM_INSTANCE *instance, u32 at, const u32 offset, wide in)              \
+  static inline void name(AMP_SELF_ u32 at, const u32 offset, wide in)              \
   {                                                                                                    \
-    check(instance, at, offset + (u32)sizeof(stored));                                                 \
-    name##_at(instance, at, offset, in);                                                               \
+    check(AMP_ME_ at, offset + (u32)sizeof(stored));                                                 \
+    name##_at(AMP_ME_ at, offset, in);                                                               \
   }
 
 AMP_LOAD(i32_load, u32, u32, u32)
@@ -102,13 +137,13 @@ AMP_STORE(i64_store8, u8, u64)
 AMP_STORE(i64_store16, u16, u64)
 AMP_STORE(i64_store32, u32, u64)
 
-static inline void memory_fill(AMP_WASM_INSTANCE *instance, u32 at, u32 value, u32 size)
+static inline void memory_fill(AMP_SELF_ u32 at, u32 value, u32 size)
 {
   if (AMP_UNLIKELY(at > AMP_WASM_SIZE || size > AMP_WASM_SIZE - at)) amp_trap(instance);
   memset(&instance->memory[at], (int)(value & 255u), size);
 }
 
-static inline void memory_copy(AMP_WASM_INSTANCE *instance, u32 to, u32 from, u32 size)
+static inline void memory_copy(AMP_SELF_ u32 to, u32 from, u32 size)
 {
   if (AMP_UNLIKELY(size > AMP_WASM_SIZE || to > AMP_WASM_SIZE - size || from > AMP_WASM_SIZE - size)) {
     amp_trap(instance);

@@ -51,9 +51,9 @@ ${cases.join("\n")}
     join(dir, "amp_wasm.h"),
     `#include "${join(RUNTIME, "amp_wasm.h")}"
 void ct_stored(void);
-static inline void ct_i32_store(AMP_WASM_INSTANCE *instance, u32 at, const u32 offset, u32 value)
+static inline void ct_i32_store(AMP_SELF_ u32 at, const u32 offset, u32 value)
 {
-  i32_store(instance, at, offset, value);
+  i32_store(AMP_ME_ at, offset, value);
   if (${is}) ct_stored();
 }
 #define i32_store ct_i32_store
