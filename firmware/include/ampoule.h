@@ -76,8 +76,11 @@ extern "C" {
 /** Topics to subscribe at most, see amp_subscription(). */
 #define AMP_SUBSCRIPTIONS (1 + AMP_CHANNELS)
 
-/** Size of amp_context: the core's memory, frame and topic buffer included, and what this library adds. */
-#define AMP_CONTEXT_SIZE 4736
+/**
+ * Size of amp_context: the core's memory, frame and topic buffer included, and what this library adds; on machines of 32
+ * bits, and of 64.
+ */
+#define AMP_CONTEXT_SIZE (sizeof(void *) == 4 ? 4608u : 4688u)
 
 /** Heap of the back end wasm3, see amp_port; on machines of 32 bits, and of 64. */
 #define AMP_WASM3_HEAP_SIZE (sizeof(void *) == 4 ? 73728u : 131072u)

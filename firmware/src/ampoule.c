@@ -48,7 +48,7 @@ enum {
 
 /** How a filter comes from a topic: bit i of plus makes level i a `+`; after `hash` levels comes `#`. */
 typedef struct pattern {
-  uint16_t plus;
+  uint8_t plus;
   uint8_t hash;
 } pattern;
 
@@ -301,13 +301,14 @@ static NOINLINE int is_erased(const uint8_t *at, size_t size)
 static int is_blank(device *d, unsigned slot, uint32_t *sequence)
 {
   enum { HALF = AMP_BLOB_MAX / 2 };
-  int is_second_erased;
-  read_slot(d, slot, HALF, HALF);
-  is_second_erased = is_erased(frame_of(d), HALF);
-  read_slot(d, slot, 0, HALF);
-  if (is_second_erased && is_erased(frame_of(d), HALF)) return 1;
-  *sequence = read32(frame_of(d) + 8);
-  return 0;
+  size_t at;
+  for (at = 0; at < AMP_BLOB_MAX; at += HALF) {
+    read_slot(d, slot, at, HALF);
+    if (at == 0) *sequence = read32(frame_of(d) + 8);
+    if (!is_erased(frame_of(d), HALF)) return 0;
+  }
+  *sequence = 0;
+  return 1;
 }
 
 /** Begins anew and loads a slot. */
@@ -351,7 +352,7 @@ static void load(device *d, const amp_identity *identity)
 {
   /* Bits 0 and 1 are for the slots. */
   unsigned blank = 0, good = 0, torn, broken, newer, slot, turn;
-  uint32_t sequence[2] = {0, 0};
+  uint32_t sequence[2];
   for (slot = 0; slot < 2; ++slot) blank |= (unsigned)is_blank(d, slot, &sequence[slot]) << slot;
   newer = sequence[0] <= sequence[1];
   /* The older one, the newer one, and the older one again if only that is good. */
@@ -492,7 +493,7 @@ static unsigned guess(device *d, const char *topic)
     for (i = 0; i < count; ++i) {
       pattern p;
       unsigned slot;
-      p.plus = (uint16_t)i;
+      p.plus = (uint8_t)i;
       p.hash = (uint8_t)(depth > levels ? NO_HASH : depth);
       slot = try_pattern(d, topic, p);
       if (slot != NO_SLOT) return slot;
