@@ -9,7 +9,17 @@ import { parseArgs } from "node:util";
 import { BUDGETS, budgeted, writeBudgets } from "./budgets.ts";
 import { compilerVersion, MACHINES, type Machine } from "./machine.ts";
 import { readModule } from "./modules.ts";
-import { BARE, type Case, DEVICES, INTERPRETED, keyOf, runBare, runDevice } from "./plan.ts";
+import {
+  BARE,
+  type Case,
+  DEVICES,
+  INTERPRETED,
+  keyOf,
+  LIBRARIES,
+  runBare,
+  runDevice,
+  runLibrary,
+} from "./plan.ts";
 import type { Bare, Replayed } from "./programs.ts";
 import { FRAME_SIZES } from "./trace.ts";
 
@@ -95,6 +105,19 @@ async function devices(machine: Machine): Promise<void> {
         most === 0 ? "-" : most,
       ];
     }),
+  );
+
+  const libraries: (string | number)[][] = [];
+  for (const one of LIBRARIES) {
+    const { counts: found, dearest, open, stack } = await runLibrary(machine, one);
+    const [sealed, opened] = ["seal", "open"].map((what) => found.get(`${what} suite 0 F 64`) ?? 0);
+    const most = ["control", "protect", "unprotect"].map((what) => dearest.get(what) ?? 0);
+    libraries.push([name(one), open, sealed ?? 0, opened ?? 0, ...most, stack]);
+  }
+  table(
+    `${machine.name}: the library's wasm3 with less heap, instructions of ASCON-SIV F = 64, and of the dearest calls`,
+    ["", "amp_open", "seal", "open", "control", "protect", "unprotect", "stack, bytes"],
+    libraries,
   );
 
   const [paths] = results.filter(([{ way, module }]) => way === INTERPRETED && module === "device-ascon");

@@ -7,6 +7,7 @@ import {
   AOT,
   type Bare,
   type Engine,
+  firmware,
   measureBare,
   measureTrace,
   NATIVE,
@@ -60,6 +61,31 @@ export const DEVICES: readonly (Case & { suites: readonly number[] })[] = [
   { way: INTERPRETED, module: "device-ascon-interpreted", suites: [0, 1] },
   { way: INTERPRETED, module: "device-ascon-hosted", suites: [0, 1] },
 ];
+
+const HEAPS = [
+  { heap: 73_728, isFrugal: false },
+  { heap: 40_960, isFrugal: true },
+  { heap: 32_768, isFrugal: true },
+];
+
+/** The library's own back end, with heaps of several sizes. */
+export const LIBRARIES: readonly (Case & { heap: number; isFrugal: boolean })[] = [
+  "device-ascon",
+  "device-ascon-hosted",
+].flatMap((module) =>
+  HEAPS.map(({ heap, isFrugal }) => ({
+    way: {
+      name: `${isFrugal ? "frugal" : "wasm3"}, ${heap / 1024} KB`,
+      engine: firmware(heap, isFrugal),
+      level: ({ interpreter }: Machine) => interpreter,
+    },
+    ...{ module, heap, isFrugal },
+  })),
+);
+
+export function runLibrary(machine: Machine, one: (typeof LIBRARIES)[number]): Promise<Replayed> {
+  return runDevice(machine, { ...one, suites: [0, 1] });
+}
 
 export const keyOf = (machine: Machine, { way, module }: Case, what: string): string =>
   `${machine.name}, ${way.name}, ${way.engine === NATIVE ? "C" : module}: ${what}`;

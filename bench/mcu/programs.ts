@@ -1,5 +1,6 @@
 // The bench programs: which engine runs which module, built in which way.
 
+import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import { wasm3Source } from "../../host/wasm3/source.ts";
 import { compileToC } from "../../scripts/aot.ts";
@@ -118,6 +119,49 @@ export const WASM3: Engine = {
   },
 };
 
+const CORE_HEADERS = ["core_wasm3.h", "core_wasm3_code.h", "amp_ascon_p.h", "amp_sha256.h"];
+const API = join(ROOT, "firmware", "include");
+
+/** The back end of the library itself, with a heap of so many bytes; frugal: it compiles again what it dropped. */
+export const firmware = (heap: number, isFrugal: boolean): Engine => ({
+  name: "wasm3",
+  define: "-DFIRMWARE",
+  async objects(machine, { wasm, memorySize, isHosted }, level) {
+    const digest = [...createHash("sha256").update(wasm).digest()].join(",");
+    const bytes = [...wasm].map((byte, i) => (i % 24 === 0 ? `\n${byte}` : byte)).join(",");
+    const header = await keep(
+      "module.h",
+      `#include <stdint.h>\nextern const uint8_t module_wasm[${wasm.length}];\n#define MODULE_SHA256 {${digest}}\n`,
+    );
+    const blob = await keep("module.c", `const unsigned char module_wasm[${wasm.length}] = {${bytes}};\n`);
+    const known = await keep(
+      "amp_module_digest.h",
+      `#define AMP_MODULE_MEMORY ${memorySize}u\n#define AMP_MODULE_SHA256 {0}\n`,
+    );
+    const headers = [header, join(API, "ampoule.h"), ...CORE_HEADERS.map((name) => join(FIRMWARE, name))];
+    const defines = ["-DAMP_WASM3", `-DHEAP_SIZE=${heap}`];
+    if (isFrugal) defines.push("-DAMP_WASM3_FRUGAL");
+    if (isHosted) defines.push("-DAMP_ASCON_HOSTED");
+    const include = [header, known].flatMap((path) => ["-I", dirname(path)]);
+    const flags = [...defines, ...include, "-I", FIRMWARE, "-I", API];
+    const own = (name: string, ...how: string[]): Promise<string> =>
+      compile(machine, {
+        file: join(FIRMWARE, `${name}.c`),
+        object: `engine-${name}.o`,
+        flags: [...how, ...flags],
+        headers: [...headers, known],
+      });
+    const small = machine.small.split(" ");
+    const objects = await Promise.all([
+      own("core_wasm3", ...level.split(" "), "-w", "-isystem", wasm3Source(console.error)),
+      own("amp_sha256", ...small),
+      own("amp_ascon_p", ...small),
+      compile(machine, { file: blob, object: "module.o", flags: [] }),
+    ]);
+    return { objects, flags, headers };
+  },
+});
+
 export interface Flash {
   /** Code and constants of the module, or the module itself for an interpreter. */
   module: number;
@@ -215,6 +259,10 @@ export interface Replayed {
   heap: { after: string; bytes: number }[];
   /** AOT: globals and linear memory, in bytes. */
   instance: number;
+  /** Most instructions of any call of an export, marked or not, by its name. */
+  dearest: Map<string, number>;
+  /** Back end of the library: instructions that opening takes. */
+  open: number;
   flash: Flash;
 }
 
@@ -247,6 +295,7 @@ static const uint8_t trace[] = {${bytes}};
     extra: ["-I", dirname(header)],
   });
   const { regions, lines } = outcome;
+  const open = engine.define === "-DFIRMWARE" ? (regions.shift() ?? 0) : 0;
   if (regions.length !== trace.calls.length)
     throw new BenchError(`${regions.length} regions in place of ${trace.calls.length}`);
   const said = (name: string): number[] =>
@@ -260,5 +309,9 @@ static const uint8_t trace[] = {${bytes}};
           const first = trace.calls.findIndex((call) => call.name === name);
           return { after: name, bytes: heaps[first] as number };
         });
-  return { counts, stack: Math.max(...said("stack")), heap, instance: said("instance")[0] ?? 0, flash };
+  const dearest = new Map<string, number>();
+  for (const [i, { name }] of trace.calls.entries())
+    dearest.set(name, Math.max(dearest.get(name) ?? 0, regions[i] as number));
+  const stack = Math.max(...said("stack"));
+  return { counts, stack, heap, instance: said("instance")[0] ?? 0, dearest, open, flash };
 }

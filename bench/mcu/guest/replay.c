@@ -51,6 +51,55 @@ static uint32_t call(unsigned number, const uint32_t *a, unsigned count)
   return result;
 }
 
+#elif defined FIRMWARE
+
+#include "core_wasm3.h"
+
+static amp_core instance;
+static uint64_t heap[HEAP_SIZE / 8];
+
+__attribute__((noreturn)) void amp_trap(void *which)
+{
+  (void)which;
+  leave("trap");
+}
+
+static void start(void)
+{
+  static const uint8_t digest[32] = MODULE_SHA256;
+  amp_port port;
+  memset(&port, 0, sizeof port);
+  port.module = module_wasm;
+  port.module_size = sizeof module_wasm;
+  port.module_sha256 = digest;
+  port.heap = (uint8_t *)heap;
+  port.heap_size = sizeof heap;
+  stack_paint();
+  const uint8_t *sp = stack_pointer();
+  BEGIN();
+  const amp_status status = amp_core_open(&instance, &port);
+  END();
+  put_number("open-stack", stack_used(sp));
+  if (status != AMP_OK) leave("no room, or another module");
+  memory = amp_core_at(&instance, 0);
+}
+
+static uint32_t call(unsigned number, const uint32_t *a, unsigned count)
+{
+  uint32_t result = 0;
+  (void)count;
+  switch (number) {
+#define ONE(NUMBER, CALL) \
+  case NUMBER:            \
+    BEGIN();              \
+    result = CALL;        \
+    END();                \
+    break;
+    CALLS(ONE)
+  }
+  return result;
+}
+
 #else
 
 #include "engine-wasm3.h"
