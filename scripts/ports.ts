@@ -1,9 +1,9 @@
 // Builds the programs of firmware/ports for the machines that QEMU emulates: build/ports/<machine>-<program>.elf.
 //
-//   node scripts/ports.ts [--quiet] [--engine aot|wasm3|wasm3-hosted] [program...]
+//   node scripts/ports.ts [--quiet] [--engine aot|wasm3|wasm3-hosted|wasm3-frugal] [program...]
 //
 // With the engine wasm3 it is build/ports/<machine>-<program>-wasm3.elf, which carries the module and the interpreter;
-// with wasm3-hosted the module that leaves Ascon-p to C.
+// with wasm3-hosted the module that leaves Ascon-p to C, with wasm3-frugal an interpreter with little memory.
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
@@ -42,8 +42,14 @@ const AREA = 0x400000;
 const STACK = 0x4000;
 
 /** The core as C, or the module in the interpreter. */
-const ENGINES = ["aot", "wasm3", "wasm3-hosted"] as const;
+const ENGINES = ["aot", "wasm3", "wasm3-hosted", "wasm3-frugal"] as const;
 export type EngineName = (typeof ENGINES)[number];
+
+/** What a compiler must be told of the interpreter beside that it is one. */
+const MODES: Partial<Record<EngineName, string[]>> = {
+  "wasm3-hosted": ["-DAMP_ASCON_HOSTED"],
+  "wasm3-frugal": ["-DAMP_WASM3_FRUGAL"],
+};
 
 export interface Program {
   sources: string[];
@@ -117,13 +123,7 @@ function interpreter(program: Program, engine: EngineName): string[] {
   mkdirSync(folder, { recursive: true });
   writeFileSync(part, formatModule(build, readModule(build)));
   renameSync(part, header);
-  return [
-    "-DAMP_WASM3",
-    ...(engine === "wasm3-hosted" ? ["-DAMP_ASCON_HOSTED"] : []),
-    `-I${folder}`,
-    "-isystem",
-    wasm3Source(),
-  ];
+  return ["-DAMP_WASM3", ...(MODES[engine] ?? []), `-I${folder}`, "-isystem", wasm3Source()];
 }
 
 /** Bytes of code and constants, initialised data, and zeroed data. */

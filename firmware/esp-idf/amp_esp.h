@@ -43,7 +43,9 @@ typedef struct amp_esp {
   uint8_t slot[AMP_BLOB_MAX];
   uint8_t module_sha256[32];
   char prefix[AMP_TOPIC_MAX + 1];
-#ifdef CONFIG_AMP_ENGINE_WASM3
+#if defined(CONFIG_AMP_WASM3_FRUGAL)
+  uint64_t heap[AMP_WASM3_FRUGAL_HEAP_SIZE / 8];
+#elif defined(CONFIG_AMP_ENGINE_WASM3)
   uint64_t heap[AMP_WASM3_HEAP_SIZE / 8];
 #endif
 } amp_esp;

@@ -84,6 +84,8 @@ extern "C" {
 
 /** Heap of the back end wasm3, see amp_port; on machines of 32 bits, and of 64. */
 #define AMP_WASM3_HEAP_SIZE (sizeof(void *) == 4 ? 73728u : 131072u)
+/** The same of a library built with AMP_WASM3_FRUGAL. Whatever is more is used, and saves time. */
+#define AMP_WASM3_FRUGAL_HEAP_SIZE (sizeof(void *) == 4 ? 32768u : 65536u)
 
 /* ---- Statuses ---- */
 
@@ -234,6 +236,11 @@ typedef struct amp_port {
    * Of a library built with AMP_ASCON_HOSTED this version's module is `device-ascon-hosted`, which leaves Ascon-p to C:
    * a third of the time. It is compared with known answers at each amp_open(). Modules that import nothing run as they
    * do without; of a library built without it a module that imports anything is AMP_BAD_MODULE.
+   *
+   * A library built with AMP_WASM3_FRUGAL is content with AMP_WASM3_FRUGAL_HEAP_SIZE: the code of functions that are not
+   * running is dropped when room is needed, and compiled again. Sealing and opening mostly find theirs; a command of
+   * the key server may take several times as long. Another module than this version's can turn out too large in the
+   * middle of a call, which is AMP_TRAPPED.
    */
   const uint8_t *module;
   size_t module_size;

@@ -1,7 +1,8 @@
 /*
  * Back end wasm3: the module as bytes, run by the interpreter. wasm3 0.5.0 is compiled here as one translation unit,
  * unchanged; scripts/wasm3-source.ts brings its sources. It allocates while a device is opened and never later, from
- * the heap of the port: so amp_open() is the one function that two threads must not be in at a time.
+ * the heap of the port: so amp_open() is the one function that two threads must not be in at a time. All code is compiled
+ * then; with AMP_WASM3_FRUGAL only what is called, again and again if need be (core_wasm3_code.h).
  */
 #if defined(AMP_WASM3)
 
@@ -14,8 +15,8 @@
 #include "amp_module_digest.h"
 #include "amp_sha256.h"
 
-#if defined(AMP_ASCON_HOSTED) && defined(AMP_XOODYAK)
-#error "there is no module that knows Xoodyak and imports Ascon-p"
+#if defined(AMP_ASCON_HOSTED) && (defined(AMP_XOODYAK) || defined(AMP_VOLATILE))
+#error "the module that imports Ascon-p has no Xoodyak, and has storage"
 #endif
 
 __attribute__((noreturn)) void amp_trap(void *instance);
@@ -82,6 +83,12 @@ static void *heap_again(void *block, size_t size)
 /* The core has no floating point, and its functions are small. */
 #define d_m3HasFloat 0
 #define d_m3VerboseErrorMessages 0
+#if defined(AMP_WASM3_FRUGAL)
+/* Of the one page that loading takes; and what one function can have of constants and names. */
+#define d_m3CodePageAlignSize 256
+#define d_m3MaxConstantTableSize 48
+#define d_m3MaxDuplicateFunctionImpl 2
+#endif
 #ifndef d_m3CodePageAlignSize
 #define d_m3CodePageAlignSize 1024
 #endif
@@ -100,14 +107,29 @@ static void *heap_again(void *block, size_t size)
 #undef ResizeMemory
 #include "m3_bind.c"
 #include "m3_code.c"
-#include "m3_compile.c"
 #include "m3_core.c"
+#if defined(AMP_WASM3_FRUGAL)
+#include "core_wasm3_code.h"
+/* Every call asks for the code of what it calls; constants lie behind the code. */
+#define op_Compile op_CallKept
+#define m3_CopyMem(from, size) code_constants(o, from, size)
+#endif
+#include "m3_compile.c"
+#undef op_Compile
+#undef m3_CopyMem
+#if defined(AMP_WASM3_FRUGAL)
+#define NewCodePage(lines) room_take(i_runtime, lines)
+#endif
 #include "m3_emit.c"
 #include "m3_env.c"
+#undef NewCodePage
 #include "m3_exec.c"
 #include "m3_function.c"
 #include "m3_module.c"
+/* It goes through functions for which there was no memory, and nothing is freed here one by one. */
+#define m3_FreeModule(module) (void)(module)
 #include "m3_parse.c"
+#undef m3_FreeModule
 
 #undef calloc
 #undef realloc
@@ -115,7 +137,11 @@ static void *heap_again(void *block, size_t size)
 
 /** wasm3's own stack, in bytes. */
 #ifndef AMP_WASM3_STACK
+#if defined(AMP_WASM3_FRUGAL)
+#define AMP_WASM3_STACK 1792
+#else
 #define AMP_WASM3_STACK 4096
+#endif
 #endif
 
 static int is_expected(const amp_port *port)
@@ -162,11 +188,61 @@ static M3Result link_imports(IM3Module module)
   return module->memoryImported ? m3Err_functionImportMissing : m3Err_none;
 }
 
+#if defined(AMP_WASM3_FRUGAL)
+
+static void *find(IM3Runtime runtime, const char *name) { return v_FindFunction(runtime->modules, name); }
+
+/** Every function is compiled once: one that cannot be, or is too large for the room, is refused here and not later. */
+static M3Result prepare(IM3Module module)
+{
+  uint32_t i;
+  if (!room_begin(module)) return m3Err_mallocFailed;
+  for (i = module->numFuncImports; i < module->numFunctions; ++i)
+    if (code_of(&module->functions[i]) == NULL) return m3Err_mallocFailedCodePage;
+  return m3Err_none;
+}
+
+static M3Result run(IM3Function function, unsigned count, const uint32_t *args, uint32_t *result)
+{
+  const IM3Runtime runtime = function->module->runtime;
+  uint64_t *const stack = (uint64_t *)runtime->stack;
+  IM3CodePage page;
+  M3Result failure;
+  unsigned i;
+  if (function->funcType->numArgs != count || function->funcType->numRets != 1) return m3Err_argumentCountMismatch;
+  page = code_of(function);
+  if (page == NULL) return m3Err_mallocFailedCodePage;
+  for (i = 0; i < count; ++i) memcpy(&stack[1 + i], &args[i], sizeof args[i]);
+  ++page->info.usageCount;
+  failure = (M3Result)Call(page->code, (m3stack_t)stack, runtime->memory.mallocated, d_m3OpDefaultArgs);
+  --page->info.usageCount;
+  memcpy(result, stack, sizeof *result);
+  return failure;
+}
+
+#else
+
 static void *find(IM3Runtime runtime, const char *name)
 {
   IM3Function function;
   return m3_FindFunction(&function, runtime, name) == m3Err_none ? function : NULL;
 }
+
+static M3Result prepare(IM3Module module) { return m3_CompileModule(module); }
+
+static M3Result run(IM3Function function, unsigned count, const uint32_t *args, uint32_t *result)
+{
+  const void *pointers[6];
+  const void *results[1];
+  M3Result failure;
+  unsigned i;
+  results[0] = result;
+  for (i = 0; i < count; ++i) pointers[i] = &args[i];
+  failure = m3_Call(function, count, pointers);
+  return failure != m3Err_none ? failure : m3_GetResults(function, 1, results);
+}
+
+#endif
 
 /** Loads the module; null if it cannot be had. */
 static IM3Runtime load_module(const amp_port *port)
@@ -179,7 +255,7 @@ static IM3Runtime load_module(const amp_port *port)
   if (m3_ParseModule(environment, &module, port->module, (uint32_t)port->module_size) != m3Err_none) return NULL;
   if (m3_LoadModule(runtime, module) != m3Err_none) return NULL;
   if (link_imports(module) != m3Err_none) return NULL;
-  return m3_CompileModule(module) == m3Err_none ? runtime : NULL;
+  return prepare(module) == m3Err_none ? runtime : NULL;
 }
 
 amp_status amp_core_open(amp_core *core, const amp_port *port)
@@ -226,14 +302,8 @@ uint8_t *amp_core_at(amp_core *core, uint32_t at)
 uint32_t amp_core_call(amp_core *core, unsigned call, unsigned count, const uint32_t *args)
 {
   IM3Function function = (IM3Function)core->functions[call];
-  const void *pointers[6];
   uint32_t result = 0;
-  const void *results[1];
-  unsigned i;
-  results[0] = &result;
-  for (i = 0; i < count; ++i) pointers[i] = &args[i];
-  if (m3_Call(function, count, pointers) != m3Err_none) amp_trap(core);
-  if (m3_GetResults(function, 1, results) != m3Err_none) amp_trap(core);
+  if (run(function, count, args, &result) != m3Err_none) amp_trap(core);
   return result;
 }
 

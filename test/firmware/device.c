@@ -189,7 +189,12 @@ static void check_zero(const void *bytes, size_t size)
 
 #ifdef AMP_WASM3
 #include "amp_module.h"
-static uint64_t heap[AMP_WASM3_HEAP_SIZE / 8];
+#if defined(AMP_WASM3_FRUGAL)
+#define HEAP_SIZE AMP_WASM3_FRUGAL_HEAP_SIZE
+#else
+#define HEAP_SIZE AMP_WASM3_HEAP_SIZE
+#endif
+static uint64_t heap[HEAP_SIZE / 8];
 #endif
 
 static amp_status open_device(char **words)
@@ -220,7 +225,7 @@ static amp_status open_device(char **words)
   port.module = amp_module;
   port.module_size = sizeof amp_module;
   port.heap = (uint8_t *)heap;
-  port.heap_size = AMP_WASM3_HEAP_SIZE;
+  port.heap_size = sizeof heap;
 #endif
   file = fopen(path_of("key"), "rb");
   if (file == NULL) fatal("key");

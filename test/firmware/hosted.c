@@ -6,6 +6,7 @@
  *   call <export> <a> <b>         the result, or TRAPPED; exports: channelPtr, channelId, tick, beacon
  *   memory                        bytes of linear memory
  *   sum                           of all of it
+ *   heap <bytes>                  for the next open
  */
 #include <setjmp.h>
 #include <stdio.h>
@@ -17,7 +18,13 @@
 
 static amp_core core;
 static uint8_t module[65536];
-static uint64_t heap[AMP_WASM3_HEAP_SIZE / 8];
+#if defined(AMP_WASM3_FRUGAL)
+#define HEAP_SIZE AMP_WASM3_FRUGAL_HEAP_SIZE
+#else
+#define HEAP_SIZE AMP_WASM3_HEAP_SIZE
+#endif
+static uint64_t heap[HEAP_SIZE / 8];
+static size_t heap_size = HEAP_SIZE;
 static jmp_buf trapped;
 
 __attribute__((noreturn)) void amp_trap(void *instance)
@@ -39,7 +46,7 @@ static amp_status open_module(const char *path, int is_own)
   amp_sha256(module, port.module_size, digest);
   if (!is_own) port.module_sha256 = digest;
   port.heap = (uint8_t *)heap;
-  port.heap_size = sizeof heap;
+  port.heap_size = heap_size;
   return amp_core_open(&core, &port);
 }
 
@@ -66,6 +73,7 @@ int main(void)
     if (sscanf(line, "open-own %499s", name) == 1) puts(amp_status_name(open_module(name, 1)));
     else if (sscanf(line, "open %499s", name) == 1) puts(amp_status_name(open_module(name, 0)));
     else if (sscanf(line, "call %19s %lu %lu", word, &a, &b) == 3) call(word, (uint32_t)a, (uint32_t)b);
+    else if (sscanf(line, "heap %lu", &a) == 1) printf("%d\n", (heap_size = (size_t)a) <= sizeof heap);
     else if (strcmp(line, "memory\n") == 0) printf("%lu\n", (unsigned long)core.memory_size);
     else if (strcmp(line, "sum\n") == 0) {
       uint32_t sum = 0x811c9dc5u, i;

@@ -204,3 +204,23 @@ describe("firmware, wasm3 with a permutation of its own", need("cc"), () => {
     });
   }
 });
+
+for (const [flags, most] of [
+  [[], 131_072],
+  [["-DAMP_WASM3_FRUGAL"], 65_536],
+] as const) {
+  test(`firmware, wasm3 ${flags}: with too little memory a module is refused by name`, need("cc"), () => {
+    const program = compile("hosted", dir, "wasm3-hosted", ...flags);
+    const own = module("device-ascon-hosted");
+    const statuses = new Set<string>();
+    for (let size = 0; size <= most; size += 1500) {
+      const lines = [`heap ${size}`, `open-own ${own}`];
+      const [fits, opened = ""] = play(program, ...lines);
+      assert.equal(fits, "1");
+      statuses.add(opened);
+      if (opened === "OK")
+        assert.equal(play(program, ...lines, "call tick 0 0").at(-1), "0", `${size} bytes`);
+    }
+    assert.deepEqual([...statuses], ["BAD_MODULE", "OK"], "with more, not with less");
+  });
+}

@@ -34,6 +34,7 @@ export const ENGINES = {
   aot: [],
   wasm3: ["-DAMP_WASM3"],
   "wasm3-hosted": ["-DAMP_WASM3", "-DAMP_ASCON_HOSTED"],
+  "wasm3-frugal": ["-DAMP_WASM3", "-DAMP_WASM3_FRUGAL"],
 } as const;
 export type EngineName = keyof typeof ENGINES;
 

@@ -18,7 +18,12 @@ static unsigned passed, failed;
 
 #if defined(AMP_WASM3)
 #include "amp_module.h"
-static uint64_t heap[AMP_WASM3_HEAP_SIZE / 8];
+#if defined(AMP_WASM3_FRUGAL)
+#define HEAP_SIZE AMP_WASM3_FRUGAL_HEAP_SIZE
+#else
+#define HEAP_SIZE AMP_WASM3_HEAP_SIZE
+#endif
+static uint64_t heap[HEAP_SIZE / 8];
 #endif
 
 static void put(const char *text)

@@ -14,10 +14,10 @@ const dir = mkdtempSync(join(tmpdir(), "ampoule-vectors-"));
 after(() => rmSync(dir, { recursive: true }));
 
 const ENGINES_OF: Partial<Record<TraceBuild, EngineName[]>> = {
-  "device-ascon": ["aot", "wasm3"],
+  "device-ascon": ["aot", "wasm3", "wasm3-frugal"],
   "device-ascon-volatile": ["aot", "wasm3"],
   "device-ascon-hosted": ["wasm3-hosted"],
-  device: ["aot", "wasm3"],
+  device: ["aot", "wasm3", "wasm3-frugal"],
 };
 const FLAGS: Partial<Record<TraceBuild, string[]>> = {
   "device-ascon-volatile": ["-DAMP_VOLATILE"],

@@ -44,17 +44,20 @@ const PACKAGES: Record<string, () => Unit[]> = {
       flags: ["-std=c99", ...flags, ...include(path("include"), path("src"))],
     })),
   "ESP-IDF": () =>
-    [[], ["AMP_ENGINE_WASM3=y", "AMP_PAYLOAD_MAX=4096"], ["AMP_XOODYAK=y", "AMP_MARKS=256"]].map(
-      (values) => ({
-        compiler: "gcc",
-        files: find("esp-idf/**/*.c").map(path),
-        // What ESP-IDF compiles with: esp-mqtt's subscribe is a _Generic.
-        flags: [
-          "-std=gnu17",
-          ...include(espConfig(...values), path("include"), path("esp-idf"), join(DOUBLES, "esp-idf")),
-        ],
-      }),
-    ),
+    [
+      [],
+      ["AMP_ENGINE_WASM3=y", "AMP_PAYLOAD_MAX=4096"],
+      ["AMP_ENGINE_WASM3=y", "AMP_WASM3_FRUGAL=y"],
+      ["AMP_XOODYAK=y", "AMP_MARKS=256"],
+    ].map((values) => ({
+      compiler: "gcc",
+      files: find("esp-idf/**/*.c").map(path),
+      // What ESP-IDF compiles with: esp-mqtt's subscribe is a _Generic.
+      flags: [
+        "-std=gnu17",
+        ...include(espConfig(...values), path("include"), path("esp-idf"), join(DOUBLES, "esp-idf")),
+      ],
+    })),
   Arduino: () =>
     ["-std=gnu++11", "-std=gnu++17"].map((standard) => ({
       compiler: "g++",

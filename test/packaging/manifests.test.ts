@@ -202,7 +202,7 @@ test(
       assert.doesNotMatch(config, /AMP_ASCON_HOSTED/);
     }
     const hosted = readFileSync(
-      join(espConfig("AMP_ENGINE_WASM3=y", "AMP_ASCON_HOSTED=y"), "sdkconfig.h"),
+      join(espConfig("AMP_ENGINE_WASM3=y", "AMP_ASCON_HOSTED=y", "AMP_WASM3_FRUGAL=y"), "sdkconfig.h"),
       "utf8",
     );
     const known = esp + wasm3 + xoodyak + hosted;
@@ -213,7 +213,7 @@ test(
     assert.match(zephyr, /^#define CONFIG_AMPOULE_SETTINGS 1$/m);
     assert.match(zephyr, /^#define CONFIG_AMPOULE_ENGINE_AOT 1$/m);
     const others = [
-      ["AMPOULE_ENGINE_WASM3=y", "AMPOULE_ASCON_HOSTED=y"],
+      ["AMPOULE_ENGINE_WASM3=y", "AMPOULE_ASCON_HOSTED=y", "AMPOULE_WASM3_FRUGAL=y"],
       ["AMPOULE_ENGINE_WASM3=y"],
       ["AMPOULE_XOODYAK=y"],
     ].map((values) => readFileSync(join(zephyrConfig(...values), "autoconf.h"), "utf8"));
