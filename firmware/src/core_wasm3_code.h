@@ -1,17 +1,13 @@
 /*
- * Code of a module in a small room, for AMP_WASM3_FRUGAL: a part of core_wasm3.c. A function is compiled when it is
- * called; where there is no room for it others go that are not being executed. What the module knows lies in its linear
- * memory and globals: nothing is lost but time.
+ * Code of a module in a small room, for AMP_WASM3_FRUGAL: a part of core_wasm3.c, behind wasm3's headers. A function is
+ * compiled when it is called; where there is no room for it others go that are not being executed. What the module knows
+ * lies in its linear memory and globals: nothing is lost but time.
  *
  * The room is divided in units, and each knows whose it is. wasm3 compiles into pages, several for a function: what one
  * does not need of them is given back. Nothing here is shared by two devices.
  */
 #ifndef CORE_WASM3_CODE_H
 #define CORE_WASM3_CODE_H
-
-#include "m3_code.h"
-#include "m3_env.h"
-#include "m3_exec.h"
 
 enum {
   UNIT = 64,
