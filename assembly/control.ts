@@ -113,7 +113,8 @@ export function control(len: i32, topicLen: i32): i32 {
   if (status != OK) return status;
   countPayload();
   status = verify(len, topicLen);
-  if (status == OK) status = apply(len >> 7);
+  // OUT says whether the last frame was opened: one skipped instruction must not apply what was not.
+  if (i32(status == OK) & i32(pub32(OUT + 4) >= 0)) status = apply(len >> 7);
   discard();
   wipe(FRAME, len);
   countRefusal(status);
@@ -203,7 +204,11 @@ function turnToSender(ahead: i32, step: i32, sender: i32): void {
   if (AMP_STORAGE) here.generation += ahead;
   here.step = step;
   here.sender = sender;
-  senderKey(step ? SESSION_KEY : AMP_STORAGE && ahead ? NEXT_KEY : CONTROL_KEY, PAYLOAD_KEY);
+  // Whether they are held is asked here too, by other loads, which no compiler joins with the first: for want of one
+  // instruction zeros must not be taken for a key.
+  const isNext = AMP_STORAGE ? ahead & pub32(HAS_NEXT) : 0;
+  const key = step & pub16(SESSION) ? SESSION_KEY : isNext ? NEXT_KEY : CONTROL_KEY;
+  senderKey(key, PAYLOAD_KEY);
 }
 
 /** A new revision under K(v+1) verified: K(v) goes, K(v+1) becomes K(v) (SPEC C-16). */

@@ -416,7 +416,7 @@ static void make_sweep(void)
   }
   s->first = run_first(&s->first_result);
   memcpy(end_ram, first_ram, RAM_SIZE);
-  second.blocks_max = third.blocks_max = 4 * first.blocks + 1000;
+  second.blocks_max = third.blocks_max = 4 * first.blocks + 50000;
   printf("b 0 0 ");
   tell(&first, s->first, s->first_result);
   memcpy(first_ram, start_ram, RAM_SIZE);

@@ -24,6 +24,8 @@ export const LAYOUT_NAMES = [
   "CH_NODES",
   "NODES",
   "NODE_SIZE",
+  "STATE",
+  "ROW_END",
 ] as const;
 
 export type Layout = Record<(typeof LAYOUT_NAMES)[number], number>;

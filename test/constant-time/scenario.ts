@@ -2,8 +2,8 @@
 // text and storage that a seed makes. Whatever is public is the same for every seed.
 
 import { CoreModel } from "../core/adapter.ts";
-import { type Bytes, concat, hex, run, zeros } from "../twin/bytes.ts";
-import type { Command } from "../twin/control.ts";
+import { type Bytes, concat, hex, run, u8, u64, zeros } from "../twin/bytes.ts";
+import { type Command, type ControlKey, packCommand } from "../twin/control.ts";
 import { sealFrame, topicAd } from "../twin/frame.ts";
 import { Client, Generation, nodeCommands, revisionOf } from "../twin/server.ts";
 import { DEVICE, DOWN, REALM, random, STORING, TOPIC, tampered, UP } from "../twin/stage.ts";
@@ -129,6 +129,29 @@ export class Life {
   /** Opens a frame of the peer. */
   accept(counter: number, step = 0): void {
     this.confirmed(this.read(this.frame(counter, step)));
+  }
+
+  /** Control payloads that nobody sealed: by kind. */
+  forgedControl(): Record<string, Bytes> {
+    const revision = revisionOf(1, this.revision + 1);
+    const commands: Command[] = [{ code: 1, parameters: { ...this.parameters, step: 9, la: 0x12 } }];
+    const seal = (key: ControlKey) => this.client.seal(key, revision, commands, DOWN);
+    const key = this.client.base();
+    const secret = zeros(16);
+    const inClear = seal({ ...key, step: 1 });
+    inClear.set(concat(u8(0x80), u64(revision), ...commands.map(packCommand), u8(0x80)), 6);
+    return {
+      "a bit of the text": tampered(seal(key), 30),
+      "a bit of the tag": tampered(seal(key), -16),
+      "sealed under a control key of zeros": seal({ ...key, secret }),
+      "sealed under a next key of zeros": seal({ ...key, version: key.version + 1, secret }),
+      "sealed under a session of zeros": seal({ ...key, step: 1, secret }),
+      "in clear": inClear,
+    };
+  }
+
+  refuseControl(payload: Bytes): void {
+    this.must(this.model.control(payload, DOWN), "BAD_TAG", "UNKNOWN_EPOCH", "NO_SESSION");
   }
 
   refuse(frame: Bytes): void {

@@ -103,6 +103,32 @@ for (const { target, suites } of SUBJECTS) {
         });
       }
     }
+
+    for (const kind of [
+      "a bit of the text",
+      "sealed under a next key of zeros",
+      "sealed under a session of zeros",
+      "in clear",
+    ]) {
+      // Refused after some hundred instructions where there is no such key; else after tens of thousands.
+      const stride = ALL || kind !== "a bit of the text" ? 1 : 23;
+      const some = stride === 1 ? "any instruction" : `each ${stride}rd instruction`;
+      test(`control without ${some} applies no forged payload: ${kind}`, (t) => {
+        const lines = transcriptOf(engine, { suite: 0, size: 32 }, "skip", (life) => {
+          life.begin();
+          life.refuseControl(life.forgedControl()[kind] ?? new Uint8Array());
+        });
+        // The revision, the keys, and what the server sets of the channel.
+        const { REVISION, CHANNEL_TABLE } = engine.layout;
+        const telling = [`d ${REVISION} 8`, `d ${REVISION + 24} 40`, `d ${CHANNEL_TABLE} 28`];
+        const sweep = machine.sweep(lines, telling, stride);
+        const { base, runs, instructions } = sweep;
+        t.diagnostic(countsOf(sweep));
+        assert.ok(!isAccepted(base) && base.ending === "E");
+        assert.deepEqual(shown(runs.filter((run) => isAccepted(run) && run.bytes !== base.bytes)), []);
+        assert.equal(runs.length, Math.ceil(instructions / stride));
+      });
+    }
   });
 }
 
