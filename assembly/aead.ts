@@ -151,9 +151,9 @@ export function open(keyPtr: usize, textPtr: usize, textLen: i32): i32 {
     return BAD_TAG;
   }
 
-  // At most 16 times 255.
-  let sum: u32 = 0;
-  for (let i = 0; i < tagLen; ++i) sum += load<u8>(tag + i) ^ load<u8>(tagPtr + i);
+  // It falls: a compiler may let it begin at the verdict, which is -1 where its branch was skipped.
+  let sum: i32 = 0;
+  for (let i = 0; i < tagLen; ++i) sum -= load<u8>(tag + i) ^ load<u8>(tagPtr + i);
   wipeScratch();
   return reveal(i32(sum != 0)) & BAD_TAG;
 }

@@ -72,19 +72,26 @@ export function openFrame(keyPtr: usize, framePtr: usize): i32 {
 /**
  * Finds the end mark without branching on text: OUT + 4 becomes the chunk length, or -2 when there is no
  * end mark or bit 6 of part is set; OUT becomes part.
+ *
+ * By words from the one on that ends with the byte behind part. The last one that is not zero is looked at byte by byte.
  */
 function findEnd(text: usize, len: i32): void {
-  let found = 0;
+  let last: i32 = 0;
+  let lastAt = 0;
+  let mask = 0xff << 24;
+  for (let at = -2; at < len; at += 4) {
+    const word: i32 = load<u32>(text + at) & mask;
+    mask = -1;
+    const isText = (word | -word) >> 31;
+    last ^= (last ^ word) & isText;
+    lastAt ^= (lastAt ^ at) & isText;
+  }
+  // Zero is `rest` only where the mark is the last byte that is not zero; only then has the sum bit 31 set.
   let end = 0;
-  let i = len - 1;
-  do {
-    const byte: i32 = load<u8>(text + i);
-    // byte is 0..255: only 0 - 1 borrows into bit 31.
-    const first = ~((byte - 1) >> 31) & 1 & ~found;
-    const mark = (((byte ^ END_MARK) - 1) >> 31) & 1;
-    end |= (i + 1) & -(first & mark);
-    found |= first;
-  } while (--i);
+  for (let shift = 0; shift < 32; shift += 8) {
+    const rest = (last >>> shift) ^ END_MARK;
+    end |= ++lastAt & (((rest - 1) & ~rest) >> 31);
+  }
   const part: i32 = load<u8>(text);
   store<u32>(OUT, part);
   store<u32>(OUT, pub32(OUT + 4) | ((end & (((part >> 6) & 1) - 1)) - FRAMING), 4);

@@ -194,7 +194,7 @@ export function protect(slot: i32, what: i32, index: i32, count: i32, chunkLen: 
 export function unprotect(slot: i32, frameLen: i32, topicLen: i32, flags: i32): i32 {
   const status = sessions.unprotect(slot, frameLen, topicLen, flags);
   // One skipped instruction must not accept what was not opened.
-  return i32(status <= STORE_MARK) & i32(pub32(OUT + 4) < 0) ? BAD_TAG : status;
+  return i32(status < BAD_TAG) & i32(pub32(OUT + 4) < 0) ? BAD_TAG : status;
 }
 
 /**
