@@ -69,10 +69,13 @@ __extension__ register AMP_WASM_INSTANCE *instance __asm__(AMP_REGISTER);
 #define AMP_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define AMP_INLINE __attribute__((always_inline))
 
+/** One place that calls amp_trap(), for all that jump there. */
+__attribute__((noreturn, noinline, unused)) static void trap(AMP_SELF) { amp_trap(instance); }
+
 /** Checks that `size` bytes at `at` are inside; size <= AMP_WASM_SIZE is a constant, so that nothing wraps. */
 static inline AMP_INLINE void check(AMP_SELF_ u32 at, const u32 size)
 {
-  if (AMP_UNLIKELY(at > AMP_WASM_SIZE - size)) amp_trap(instance);
+  if (AMP_UNLIKELY(at > AMP_WASM_SIZE - size)) trap(AMP_ME);
 }
 
 /** An address through which later accesses go that have no check of their own. */
@@ -139,14 +142,14 @@ AMP_STORE(i64_store32, u32, u64)
 
 static inline void memory_fill(AMP_SELF_ u32 at, u32 value, u32 size)
 {
-  if (AMP_UNLIKELY(at > AMP_WASM_SIZE || size > AMP_WASM_SIZE - at)) amp_trap(instance);
+  if (AMP_UNLIKELY(at > AMP_WASM_SIZE || size > AMP_WASM_SIZE - at)) trap(AMP_ME);
   memset(&instance->memory[at], (int)(value & 255u), size);
 }
 
 static inline void memory_copy(AMP_SELF_ u32 to, u32 from, u32 size)
 {
   if (AMP_UNLIKELY(size > AMP_WASM_SIZE || to > AMP_WASM_SIZE - size || from > AMP_WASM_SIZE - size)) {
-    amp_trap(instance);
+    trap(AMP_ME);
   }
   memmove(&instance->memory[to], &instance->memory[from], size);
 }
@@ -160,9 +163,9 @@ static inline u32 I32_CTZ(u32 x) { return x ? (u32)__builtin_ctz(x) : 32u; }
 static inline u64 I64_CLZ(u64 x) { return x ? (u64)__builtin_clzll(x) : 64u; }
 static inline u64 I64_CTZ(u64 x) { return x ? (u64)__builtin_ctzll(x) : 64u; }
 
-/* Uses the instance of the function it stands in. */
-#define DIV_U(x, y) ((AMP_LIKELY(y) ? (void)0 : amp_trap(instance)), (x) / (y))
-#define REM_U(x, y) ((AMP_LIKELY(y) ? (void)0 : amp_trap(instance)), (x) % (y))
-#define UNREACHABLE amp_trap(instance)
+/* For functions that have the instance. */
+#define DIV_U(x, y) ((AMP_LIKELY(y) ? (void)0 : trap(AMP_ME)), (x) / (y))
+#define REM_U(x, y) ((AMP_LIKELY(y) ? (void)0 : trap(AMP_ME)), (x) % (y))
+#define UNREACHABLE trap(AMP_ME)
 
 #endif
