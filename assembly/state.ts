@@ -227,14 +227,15 @@ export function saveNext(): i32 {
   wipe(TEXT, CHUNK_TEXT);
   here.slot = lastSlot;
   if (!chunkIndex) memory.copy(TEXT, REVISION, DEVICE_STORED);
-  else if (nextChannel()) memory.copy(TEXT, here.ch, CHANNEL_STORED);
-  else {
+  else if (nextChannel()) {
+    memory.copy(TEXT, here.ch, CHANNEL_STORED);
+    lastSlot = here.slot;
+  } else {
     let to = TEXT + ROWS_AT;
     for (; to < TEXT_END && turnToRow(); to += MARK_TEXT)
       writeText(to, MARK_PEER, pub32(ROW_COPY + ROW_BOUND));
     between = i32(to == TEXT_END);
   }
-  if (chunkIndex) lastSlot = here.slot;
   setRecordNonce(KIND_BLOB, chunkIndex++, pub32(SEQUENCE), 0);
   seal(STORAGE_KEY, TEXT, CHUNK_TEXT);
   copy16(PREVIOUS, TEXT_END);
