@@ -19,7 +19,7 @@ import {
 } from "../../host/index.ts";
 import type { Broker } from "../support/brokers.ts";
 
-const WAIT_MS = 15_000;
+const WAIT_MS = 60_000;
 const QUICK: ProtectOptions = { quietMs: 150, drainMs: 3000, tickMs: 200, willSpreadMs: 0 };
 
 export interface Member {
