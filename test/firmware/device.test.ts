@@ -73,11 +73,13 @@ for (const engine of Object.keys(ENGINES) as EngineName[]) {
   describe(`firmware, ${engine}`, need("cc"), () => {
     let program = "";
     let volatile = "";
+    /** The module that imports Ascon-p is one for devices with storage too. */
+    const hasVolatile = engine !== "wasm3-hosted";
     before(() => {
       program = compile("device", dir, engine, ...SANITIZE);
       const own = join(dir, `volatile-${engine}`);
       mkdirSync(own);
-      volatile = compile("device", own, engine, ...SANITIZE, "-DAMP_VOLATILE");
+      if (hasVolatile) volatile = compile("device", own, engine, ...SANITIZE, "-DAMP_VOLATILE");
     });
 
     test(
@@ -306,17 +308,19 @@ for (const engine of Object.keys(ENGINES) as EngineName[]) {
       withoutStorage(() => program),
     );
 
-    test(
-      "without storage, in the build that knows of none: so it does there",
-      withoutStorage(() => volatile),
-    );
+    if (hasVolatile) {
+      test(
+        "without storage, in the build that knows of none: so it does there",
+        withoutStorage(() => volatile),
+      );
 
-    test(
-      "without storage, in the build that knows of none: a device with storage is refused",
-      inRealm(async (realm) => {
-        await assert.rejects(realm.device("pump", volatile, [], 0), /does not begin: BAD_ARGUMENT/);
-      }),
-    );
+      test(
+        "without storage, in the build that knows of none: a device with storage is refused",
+        inRealm(async (realm) => {
+          await assert.rejects(realm.device("pump", volatile, [], 0), /does not begin: BAD_ARGUMENT/);
+        }),
+      );
+    }
 
     test(
       "narrow channels: a payload for each frame, both ways; wills under a number of their own; retained values",
