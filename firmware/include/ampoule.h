@@ -80,12 +80,12 @@ extern "C" {
  * Size of amp_context: the core's memory, frame and topic buffer included, and what this library adds; on machines of 32
  * bits, and of 64.
  */
-#define AMP_CONTEXT_SIZE (sizeof(void *) == 4 ? 4608u : 4688u)
+#define AMP_CONTEXT_SIZE (sizeof(void *) == 4 ? 4608u : 4720u)
 
 /** Heap of the back end wasm3, see amp_port; on machines of 32 bits, and of 64. */
 #define AMP_WASM3_HEAP_SIZE (sizeof(void *) == 4 ? 73728u : 131072u)
 /** The same of a library built with AMP_WASM3_FRUGAL. Whatever is more is used, and saves time. */
-#define AMP_WASM3_FRUGAL_HEAP_SIZE (sizeof(void *) == 4 ? 32768u : 65536u)
+#define AMP_WASM3_FRUGAL_HEAP_SIZE (sizeof(void *) == 4 ? 28672u : 61440u)
 
 /* ---- Statuses ---- */
 

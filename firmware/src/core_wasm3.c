@@ -28,7 +28,12 @@ static struct heap {
   uint8_t *end;
   /** The last block, or null. */
   uint8_t *last;
+  /** For linear memory, which lies in the context. */
+  void *room;
+  size_t room_size;
 } heap;
+
+static void *room_for(size_t size) { return size <= heap.room_size ? heap.room : NULL; }
 
 enum { HEAP_ALIGN = 8 };
 
@@ -121,7 +126,10 @@ static void *heap_again(void *block, size_t size)
 #define NewCodePage(lines) room_take(i_runtime, lines)
 #endif
 #include "m3_emit.c"
+/* The one thing that is allocated there in this way is linear memory, once. */
+#define m3_Realloc(block, size, old) ((void)(block), (void)(old), room_for(size))
 #include "m3_env.c"
+#undef m3_Realloc
 #undef NewCodePage
 #include "m3_exec.c"
 #include "m3_function.c"
@@ -275,6 +283,9 @@ amp_status amp_core_open(amp_core *core, const amp_port *port)
   heap.at = port->heap;
   heap.end = port->heap + port->heap_size;
   heap.last = NULL;
+  heap.room = core->room;
+  heap.room_size = sizeof core->room;
+  memset(core->room, 0, sizeof core->room);
   core->heap = port->heap;
   core->heap_size = port->heap_size;
   runtime = load_module(port);

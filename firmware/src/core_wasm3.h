@@ -2,6 +2,7 @@
 #ifndef AMP_CORE_WASM3_H
 #define AMP_CORE_WASM3_H
 
+#include "amp_module_digest.h"
 #include "ampoule.h"
 
 /** Exports that give an address or size, which is asked for once. */
@@ -31,6 +32,8 @@ typedef struct amp_core {
   uint32_t places[AMP_CORE_PLACE_COUNT];
   /** wasm3's functions. */
   void *functions[AMP_CORE_CALL_COUNT];
+  /** Where memory lies, behind what wasm3 puts before it. */
+  uint64_t room[(AMP_MODULE_MEMORY + 7) / 8 + 3];
 } amp_core;
 
 /** AMP_OK, or AMP_BAD_MODULE. */

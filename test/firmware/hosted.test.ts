@@ -207,7 +207,7 @@ describe("firmware, wasm3 with a permutation of its own", need("cc"), () => {
 
 for (const [flags, most] of [
   [[], 131_072],
-  [["-DAMP_WASM3_FRUGAL"], 65_536],
+  [["-DAMP_WASM3_FRUGAL"], 61_440],
 ] as const) {
   test(`firmware, wasm3 ${flags}: with too little memory a module is refused by name`, need("cc"), () => {
     const program = compile("hosted", dir, "wasm3-hosted", ...flags);
