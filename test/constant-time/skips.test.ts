@@ -54,11 +54,11 @@ function countsOf({ runs, instructions }: Sweep): string {
 }
 
 /**
- * Which instructions are skipped: all for the forgery that a SIV suite finds hardest, text changed under a genuine tag,
- * and of others some.
+ * Which instructions are skipped: all for what a suite finds hardest, and of others some. A SIV suite takes another key
+ * stream for another tag, so that what comes of a changed tag is no text.
  */
-function strideOf(kind: string): number {
-  return ALL || kind === "a bit of the text" ? 1 : 11;
+function strideOf(kind: string, isAead: boolean): number {
+  return ALL || kind === "a bit of the text" || (isAead && kind === "a bit of the tag") ? 1 : 11;
 }
 
 for (const { target, suites } of SUBJECTS) {
@@ -77,7 +77,7 @@ for (const { target, suites } of SUBJECTS) {
         "a tag of zeros",
         "sealed under a key of zeros",
       ]) {
-        const stride = strideOf(kind);
+        const stride = strideOf(kind, suite % 2 === 1);
         const some = stride === 1 ? "any instruction" : `each ${stride}th instruction`;
         test(`suite ${suite}: unprotect without ${some} accepts no forged frame: ${kind}`, (t) => {
           let text = "";
