@@ -386,9 +386,15 @@ function grantCounters(): i32 {
 export function answer(kind: i32, topicLen: i32): i32 {
   const status = ready(0, topicLen);
   if (status != OK) return status;
-  // Nothing under a session that the server may not know (SPEC C-18).
-  const step = kind == HELLO ? pub8(SESSION) >> 1 : pub8(SESSION) & 1;
-  if (i32(kind != HELLO) & i32(!hasStorage()) & ~step) return NO_SESSION;
+  // A hello under a session that the server may not know is said but once (SPEC C-18).
+  let step = pub8(SESSION);
+  if (kind == HELLO) {
+    store<u8>(SESSION, step & 1);
+    step >>= 1;
+  } else {
+    step &= 1;
+    if (i32(!hasStorage()) & ~step) return NO_SESSION;
+  }
   memory.copy(CHUNK, REVISION, 24);
   memory.copy(CHUNK + 40, SEQUENCE, 8);
   writeDigest();

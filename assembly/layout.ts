@@ -106,7 +106,7 @@ export const ACK_SIZE: i32 = 1 + CONTROL_FRAMES;
 export const DEVICE_STORED: i32 = 64 + ACK_SIZE;
 /** 1: a blob is to be stored before anything else. */
 export const DIRTY: usize = STATE + 92;
-/** Bit 0: a session was granted; bit 1: the server was heard in it. */
+/** Bit 0: a session was granted; bit 1: the server was heard in it since the last hello. */
 export const SESSION: usize = STATE + 93;
 export const SESSION_KEY: usize = STATE + 96;
 export const STORAGE_KEY: usize = STATE + 112;

@@ -15,7 +15,7 @@ import { channelId, open, parseForm, seal } from "./twin/suites.ts";
 import { StoredValues } from "./twin/window.ts";
 import { Cyclist } from "./twin/xoodyak.ts";
 
-const RESULTS = "b6a18a22e7adb9e1d055b812f9337bbd9b6189b4b7c96cf451289aa4dd63a6c1";
+const RESULTS = "d5e971c9d445586361456c94cab736950ae80a2bd59a59c4ab0204702744fd7c";
 const RECORDS = "432d87c8d2eadbf0e823e84e4ac7b5e53fb747cd1d7b5f06a9553f8d7221c24b";
 
 const upper = (bytes: Uint8Array) => hex(bytes).toUpperCase();

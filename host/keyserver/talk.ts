@@ -148,12 +148,17 @@ export class Talk {
     this.#withdrawOld(device, hello.revision, out);
     if (hello.class === 0) this.#compareSequence(device, hello, out);
     this.#records.saveDevice(device);
+    this.#noteWant(device, hello);
+    this.reconcile(device.id, true, out);
+  }
+
+  /** What was refused is tried again, and counters that are wanted are given: not for a hello sent again. */
+  #noteWant(device: DeviceRow, hello: Answer): void {
     for (const row of this.#records.held(device.id)) {
       const wanted = hello.want === row.channel && hello.revision >= (row.counters ?? "");
       if (row.refused === null && !wanted) continue;
       this.#records.saveHeld({ ...row, refused: null, counters: wanted ? null : row.counters });
     }
-    this.reconcile(device.id, true, out);
   }
 
   /** An ack that settles nothing has the outstanding revision sent again (SPEC V-3). */
@@ -483,9 +488,11 @@ export class Talk {
       out.tell("ignored", { device: device.name, detail: "a boot that is over" });
       return;
     }
-    if (known?.confirmed && hello.revision >= known.revision) {
+    // After a restore the device may be in a session that this database does not know.
+    if (known?.confirmed && hello.revision >= known.revision && !device.far) {
       device.ask = true;
       this.#records.saveDevice(device);
+      this.#noteWant(device, hello);
       this.reconcile(device.id, true, out);
       return;
     }

@@ -868,6 +868,7 @@ class Device:
         if counter == 1 and self.kind != 0 and self.session is None:
             raise Refused("NO_SESSION")
         step = int(self.session is not None and (counter == 1 or self.heard))
+        self.heard = self.heard and counter == 1
         version = self.version + (self.next_key is not None)
         boot = 0xFFFFFFFF if any(c is not None and c.shut for c in self.channels) else self.boot_sequence
         chunk = struct.pack(

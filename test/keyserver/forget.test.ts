@@ -269,6 +269,41 @@ test(
   ),
 );
 
+for (const kind of [1, 2] as const) {
+  for (const known of [true, false]) {
+    test(
+      `keyserver: a restored database gives another session to a device of class ${kind} that it ${known ? "knew in an earlier one" : "had not heard"} [C-18, V-7]`,
+      onStage(async (stage) => {
+        stage.server.createChannel("a");
+        const [a, b] = [stage.peer("a", { class: kind }), stage.peer("b")];
+        for (const name of ["a", "b"]) stage.server.grant("a", name);
+        stage.start();
+        for (const peer of known ? [a, b] : [b]) peer.connect();
+        await stage.run(5000);
+        await backUp(stage);
+        a.reboot();
+        a.connect();
+        await stage.run(5000);
+        assert.deepEqual(stage.behind(), []);
+        // Control keys without fresh bytes are no matter here.
+        b.disconnect();
+        restore(stage);
+        for (let i = 0; i < 3; i++) {
+          a.disconnect();
+          a.connect();
+          await stage.run(60_000);
+        }
+        assert.equal(stage.status("a").state, "in sync");
+        for (let i = 0; i < 2; i++) {
+          a.hello(a.device.channelId("a"));
+          await stage.run(10_000);
+        }
+        assert.ok(a.seal("a").length > 0);
+      }),
+    );
+  }
+}
+
 test(
   "keyserver: an older database put back in silence is found by the first hello [V-7]",
   onStage(

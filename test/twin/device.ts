@@ -974,6 +974,7 @@ export class Device implements DeviceModel {
     if (utf8(topic).length > TOPIC_MAX || want.length !== 8) return { status: STATUS.BAD_ARGUMENT };
     const key = this.answerKey(kind);
     if (kind === control.ACK && !this.stores && key.step === 0) return { status: STATUS.NO_SESSION };
+    if (kind === control.HELLO) this.state = { ...this.state, heard: false };
     const { options, state } = this;
     const isShut = state.channels.some((channel) => channel?.hold === s.SHUT);
     const chunk = control.packAnswer({
