@@ -99,8 +99,10 @@ test("readme: the instructions it gives for the Cortex-M3 and RV32IMAC are those
   holds(cell("module as C, `-O2`", 2), "Cortex-M3, AOT -O2, bare-ascon", 1);
   holds(cell("module as C, `-O2`", 3), "RV32IMAC, AOT -O2, bare-ascon", 1);
   holds(cell("module as C, profiles", 2), "Cortex-M3, AOT -O2, bare-ascon-compiled", 1);
-  holds(cell("module in wasm3", 2), "Cortex-M3, wasm3, bare-ascon-interpreted", 0);
-  holds(cell("module in wasm3", 3), "RV32IMAC, wasm3, bare-ascon-interpreted", 0);
+  holds(cell("module in wasm3, profile", 2), "Cortex-M3, wasm3, bare-ascon-interpreted", 0);
+  holds(cell("module in wasm3, profile", 3), "RV32IMAC, wasm3, bare-ascon-interpreted", 0);
+  holds(cell("module in wasm3, the permutation", 2), "Cortex-M3, wasm3, bare-ascon-hosted", 0);
+  holds(cell("module in wasm3, the permutation", 3), "RV32IMAC, wasm3, bare-ascon-hosted", 0);
 });
 
 const shell = need("bash", "uptime");
