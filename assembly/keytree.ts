@@ -34,6 +34,9 @@ let cached: i32 = 0;
 /** What came of the last placeFrom(): HELD, OK if a part was missing, LEASE_FULL if one found no slot. */
 let placed: i32 = 0;
 
+/** 1 while insert() only erases what a node replaces: before any slot is taken, all that can be free is. */
+let erasing: i32 = 0;
+
 /** log2 of the steps under node h. */
 function spread(h: i32): i32 {
   return clz(h) - 19;
@@ -158,8 +161,10 @@ export function addNode(node: usize, from: i32): i32 {
   if (endOf(h) <= from) return HELD;
   const area = here.ch + CH_NODES;
   memory.copy(NODE_WORK, area, NODES_SIZE);
-  copy16(NODE_KEY, node + 2);
-  placeFrom(h, from);
+  for (erasing = 2; --erasing >= 0;) {
+    copy16(NODE_KEY, node + 2);
+    placeFrom(h, from);
+  }
   if (i32(placed == OK) & i32(!hasRoom())) placed = LEASE_FULL;
   if (placed == LEASE_FULL) memory.copy(area, NODE_WORK, NODES_SIZE);
   wipe(NODE_WORK, NODES_SIZE);
@@ -195,6 +200,7 @@ function insert(h: i32, keyPtr: usize): void {
     if (firstOf(held) < firstOf(h)) node += NODE_SIZE;
     else remove(node);
   }
+  if (erasing > 0) return;
   const last = area + NODES_SIZE - NODE_SIZE;
   if (pub16(last)) {
     placed = LEASE_FULL;

@@ -12,9 +12,9 @@ interface Sizes {
 
 /** Sizes in bytes: the limit is what was reached, rounded up; the target is what was aimed at. */
 const BUDGETS = [
-  { build: "device-ascon", limit: 10_208, target: 8192 },
-  { build: "device-ascon-volatile", limit: 8048, target: 8192 },
-  { build: "device", limit: 11_512, target: 10_240 },
+  { build: "device-ascon", limit: 10_240, target: 8192 },
+  { build: "device-ascon-volatile", limit: 8080, target: 8192 },
+  { build: "device", limit: 11_544, target: 10_240 },
 ] as const;
 
 /** Linear memory beside the frame buffer and the topic buffer of a device. */

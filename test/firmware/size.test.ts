@@ -11,7 +11,7 @@ import { need } from "../support/need.ts";
 
 /** Cortex-M3, GCC 12, -Os, Ascon, the core as C. The limit is what was reached, rounded up. */
 const FLASH = [
-  { core: "amp_core_device_ascon.c", flags: [], limit: 15_040, target: 10_240 },
+  { core: "amp_core_device_ascon.c", flags: [], limit: 15_072, target: 10_240 },
   { core: "amp_core_device_ascon_volatile.c", flags: ["-DAMP_VOLATILE"], limit: 11_936, target: 10_240 },
 ];
 /** A context without its frame buffer. */
