@@ -80,7 +80,7 @@ extern "C" {
  * Size of amp_context: the core's memory, frame and topic buffer included, and what this library adds; on machines of 32
  * bits, and of 64.
  */
-#define AMP_CONTEXT_SIZE (sizeof(void *) == 4 ? 4608u : 4720u)
+#define AMP_CONTEXT_SIZE (sizeof(void *) == 4 ? 4624u : 4736u)
 
 /** Heap of the back end wasm3, see amp_port; on machines of 32 bits, and of 64. */
 #define AMP_WASM3_HEAP_SIZE (sizeof(void *) == 4 ? 73728u : 131072u)

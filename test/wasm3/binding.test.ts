@@ -294,10 +294,12 @@ test("wasm3: a function that was kept, or the memory, keeps its instance", optio
 test("wasm3: 10,000 instances, and as many that fail, leave nothing behind", options, () => {
   const script = join(import.meta.dirname, "instances.ts");
   const out = execFileSync(process.execPath, ["--expose-gc", script, "10000"], { encoding: "utf8" });
-  const { before, after } = JSON.parse(out);
+  const [before, halfWay, after] = JSON.parse(out) as { rss: number; external: number }[];
+  assert.ok(before !== undefined && halfWay !== undefined && after !== undefined);
   assert.ok(after.external - before.external < 100_000, `linear memory: ${out}`);
-  // The smallest buffer of an instance has 8 kB; 0.1 to 3 MB were seen, also after 30,000.
-  assert.ok(after.rss - before.rss < 10_000 * 1000, `left: ${out}`);
+  // The smallest buffer of an instance has 8 kB; 0.1 to 3 MB were seen, and 34 once in a process: V8's own. A leak is in both halves.
+  const grown = Math.min(halfWay.rss - before.rss, after.rss - halfWay.rss);
+  assert.ok(grown < 10_000 * 1000, `left: ${out}`);
 });
 
 /** Makes a different secret of the same seed for each place. */
