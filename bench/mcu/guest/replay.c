@@ -35,22 +35,6 @@ static void start(void)
   memory = instance.memory;
 }
 
-static uint32_t call(unsigned number, const uint32_t *a, unsigned count)
-{
-  uint32_t result = 0;
-  (void)count;
-  switch (number) {
-#define ONE(NUMBER, CALL) \
-  case NUMBER:            \
-    BEGIN();              \
-    result = CALL;        \
-    END();                \
-    break;
-    CALLS(ONE)
-  }
-  return result;
-}
-
 #elif defined FIRMWARE
 
 #include "core_wasm3.h"
@@ -84,22 +68,6 @@ static void start(void)
   memory = amp_core_at(&instance, 0);
 }
 
-static uint32_t call(unsigned number, const uint32_t *a, unsigned count)
-{
-  uint32_t result = 0;
-  (void)count;
-  switch (number) {
-#define ONE(NUMBER, CALL) \
-  case NUMBER:            \
-    BEGIN();              \
-    result = CALL;        \
-    END();                \
-    break;
-    CALLS(ONE)
-  }
-  return result;
-}
-
 #else
 
 #include "engine-wasm3.h"
@@ -121,6 +89,26 @@ static uint32_t call(unsigned number, const uint32_t *a, unsigned count)
   M3Result failure = m3_Call(functions[number], count, arguments);
   END();
   return wasm3_result(failure, functions[number]);
+}
+
+#endif
+
+#if defined AOT || defined FIRMWARE
+
+static uint32_t call(unsigned number, const uint32_t *a, unsigned count)
+{
+  uint32_t result = 0;
+  (void)count;
+  switch (number) {
+#define ONE(NUMBER, CALL) \
+  case NUMBER:            \
+    BEGIN();              \
+    result = CALL;        \
+    END();                \
+    break;
+    CALLS(ONE)
+  }
+  return result;
 }
 
 #endif
